@@ -1,0 +1,121 @@
+"""What the operator tells a node's agent over HTTP, and what the agent answers.
+
+All requests carry `Authorization: Bearer KEY`. Bodies are JSON.
+
+- `PUT /v1/injections` (`WantedInjections` -> `InjectionsStatus`): the whole set wanted on this node by
+  this `owner`. Level-triggered: what is not in it is undone, what is in it is applied or has its
+  lease renewed. An injection that nobody renews ends with its lease, in the kernel.
+- `GET /v1/injections` -> `InjectionsStatus`: what stands in the kernel now.
+- `POST /v1/probes/open` (`OpenProbes` -> `OpenedProbes`): a UDP socket in each named pod.
+- `POST /v1/probes/send` (`SendProbes` -> `{}`): one-way datagrams, each from one pod to another's socket.
+- `POST /v1/probes/collect` (`CollectProbes` -> `CollectedProbes`): nonces that arrived; closes sockets.
+- `GET /v1/capabilities` -> `Capabilities`. `GET /healthz`: without a key.
+"""
+
+from typing import Final
+
+import msgspec
+
+AGENT_PORT: Final = 7010
+
+
+class PodRef(msgspec.Struct, frozen=True, rename="camel"):
+    """A pod as the agent finds it: by the container runtime's id of one of its containers."""
+
+    namespace: str
+    name: str
+    container_id: str
+    """As in the pod's status, with its scheme: `containerd://...`, `embedded://...`."""
+
+
+class Deafness(msgspec.Struct, frozen=True, rename="camel"):
+    """One pod and the addresses that it does not hear (packets from them are dropped on arrival)."""
+
+    pod: PodRef
+    sources: tuple[str, ...]
+    """IPv4 addresses."""
+
+
+class PartitionInjection(msgspec.Struct, frozen=True, rename="camel", tag="partition", tag_field="kind"):
+    """The part of a partition that concerns this node's pods."""
+
+    id: str
+    """Stable name of the fault, unique in the cluster: `NAMESPACE/NAME/UID`."""
+    lease_ms: int
+    deaf: tuple[Deafness, ...]
+
+
+class WantedInjections(msgspec.Struct, frozen=True, rename="camel"):
+    """Everything that one owner wants on this node; two owners do not disturb each other."""
+
+    owner: str
+    injections: tuple[PartitionInjection, ...]
+
+
+class InjectionState(msgspec.Struct, frozen=True, rename="camel"):
+    """One injection on one pod."""
+
+    id: str
+    owner: str
+    pod: PodRef
+    applied: bool
+    message: str = ""
+    """Why it is not applied: the pod is not here, the kernel refused, ..."""
+    lease_remaining_ms: int = 0
+
+
+class InjectionsStatus(msgspec.Struct, frozen=True, rename="camel"):
+    injections: tuple[InjectionState, ...]
+
+
+class OpenProbes(msgspec.Struct, frozen=True, rename="camel"):
+    pods: tuple[PodRef, ...]
+
+
+class ProbeSocket(msgspec.Struct, frozen=True, rename="camel"):
+    pod: PodRef
+    port: int
+    socket_id: str
+    error: str = ""
+
+
+class OpenedProbes(msgspec.Struct, frozen=True, rename="camel"):
+    sockets: tuple[ProbeSocket, ...]
+
+
+class ProbeDatagram(msgspec.Struct, frozen=True, rename="camel"):
+    """Send `nonce` from inside `source` to `address:port`."""
+
+    source: PodRef
+    address: str
+    port: int
+    nonce: str
+
+
+class SendProbes(msgspec.Struct, frozen=True, rename="camel"):
+    datagrams: tuple[ProbeDatagram, ...]
+
+
+class CollectProbes(msgspec.Struct, frozen=True, rename="camel"):
+    socket_ids: tuple[str, ...]
+    wait_ms: int
+    """How long to wait for nonces that have not come."""
+    expected: tuple[str, ...] = ()
+    """Nonces that should arrive: collecting ends early once all of them have."""
+
+
+class CollectedProbes(msgspec.Struct, frozen=True, rename="camel"):
+    received: dict[str, tuple[str, ...]]
+    """socket id -> nonces."""
+
+
+class Capability(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    available: bool
+    message: str = ""
+
+
+class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
+    version: str
+    kernel: str
+    capabilities: tuple[Capability, ...]
