@@ -1,0 +1,95 @@
+"""What a reply means for the history, and that one operation is at most one request on the wire."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from fake_member import meta, serving
+from faultlab.contract.load import Keys, Mix
+from faultlab.contract.member import PeerAddress
+from faultlab.history.events import Event, read_events
+from faultlab.load.choice import Chooser, Operation
+from faultlab.load.client import Client
+from faultlab.load.recorder import Recorder
+
+
+class Lab:
+    """A client of one member, with its history."""
+
+    def __init__(self, path: Path, port: int, timeout_s: float = 0.3) -> None:
+        self.path = path / "history.ndjson"
+        self.recorder = Recorder(self.path, worker=0, start_ns=time.monotonic_ns(), clock=time.monotonic_ns)
+        self.chooser = Chooser(Mix(), Keys(), seed=1, worker=0)
+        member = PeerAddress(name="m-0", host="127.0.0.1", client_port=port)
+        self.client = Client(member, self.recorder, self.chooser, timeout_s=timeout_s)
+
+    def perform(self, operation: Operation) -> tuple[Event, Event]:
+        self.client.perform(operation, None)
+        self.recorder.flush()
+        invoke, completion = list(read_events(self.path))[-2:]
+        return invoke, completion
+
+
+WRITE = Operation("write", "k", "v1")
+CAS = Operation("cas", "k", ["v1", "v2"])
+READ = Operation("read", "k", None)
+
+
+@pytest.mark.parametrize(
+    ("operation", "reply", "outcome", "value"),
+    [
+        (WRITE, b"+OK\r\n", "ok", "v1"),
+        (READ, b"$2\r\nv1\r\n", "ok", "v1"),
+        (READ, b"$-1\r\n", "ok", None),
+        (CAS, b":1\r\n", "ok", ["v1", "v2"]),
+        (CAS, b":0\r\n", "fail", ["v1", "v2"]),
+        (WRITE, b"-NOTLEADER no leader is known\r\n", "fail", "v1"),
+        (WRITE, b"-BUSY too much is in flight\r\n", "fail", "v1"),
+        (WRITE, b"-UNKNOWN the leader changed\r\n", "info", "v1"),
+        (WRITE, b":7\r\n", "info", "v1"),
+    ],
+)
+def test_a_reply_is_recorded_as_what_it_proves(
+    tmp_path: Path, operation: Operation, reply: bytes, outcome: str, value: object
+) -> None:
+    with serving(lambda _: meta(reply)) as member:
+        invoke, completion = Lab(tmp_path, member.port).perform(operation)
+    assert (completion.type, completion.value, completion.term) == (outcome, value, 3)
+    assert (invoke.process, invoke.type) == (completion.process, "invoke")
+
+
+def test_an_operation_whose_reply_is_dropped_is_sent_once_and_stays_open_for_ever(tmp_path: Path) -> None:
+    with serving(lambda _: None) as member:
+        lab = Lab(tmp_path, member.port)
+        first, completion = lab.perform(WRITE)
+        second, _ = lab.perform(WRITE)
+        assert len(member.commands) == 2
+    assert completion.type == "info"
+    assert second.process != first.process
+
+
+def test_no_answer_in_time_is_info(tmp_path: Path) -> None:
+    with serving(lambda _: b"") as member:
+        _, completion = Lab(tmp_path, member.port, timeout_s=0.1).perform(WRITE)
+    assert completion.type == "info"
+
+
+def test_a_refused_connection_is_a_definite_failure_under_the_same_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    lab = Lab(tmp_path, port)
+    first, completion = lab.perform(WRITE)
+    second, _ = lab.perform(WRITE)
+    assert completion.type == "fail"
+    assert first.process == second.process
+
+
+def test_a_redirect_moves_the_next_operation_to_the_member_it_names(tmp_path: Path) -> None:
+    with serving(lambda _: meta(b"+OK\r\n")) as leader:
+        moved = meta(b"-MOVED 0 127.0.0.1:%d\r\n" % leader.port)
+        with serving(lambda _: moved) as follower:
+            lab = Lab(tmp_path, follower.port)
+            assert lab.perform(WRITE)[1].type == "fail"
+            assert lab.perform(WRITE)[1].type == "ok"
+        assert len(leader.commands) == 1

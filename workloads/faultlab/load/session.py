@@ -1,0 +1,116 @@
+"""A load run within one process: clients under way, the end, and the final read.
+
+After the load has ended every key is read once more through the members in turn, as part of the
+history: a write that was acknowledged and lost is found even if nobody happened to read it.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from faultlab.contract.load import LoadConfig, LoadWindow
+from faultlab.load.choice import Chooser, Operation
+from faultlab.load.client import Client, Outcome
+from faultlab.load.recorder import Recorder
+from faultlab.load.schedule import Schedule
+
+FINAL_READ_LIMIT_S = 20.0
+FINAL_READ_RETRY_S = 0.1
+
+SessionPhase = Literal["starting", "running", "finishing", "finished"]
+
+
+def history_path(data_dir: str, worker: int) -> Path:
+    """Where a worker writes its part of the history."""
+    return Path(data_dir) / f"history-{worker}.ndjson"
+
+
+class Session:
+    """What the users of one process share. `sleep` is the event loop's (gevent's in production)."""
+
+    def __init__(
+        self,
+        config: LoadConfig,
+        *,
+        worker: int,
+        workers: int,
+        start_ns: int,
+        sleep: Callable[[float], None],
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._sleep = sleep
+        self._timeout_s = config.operation_timeout_ms / 1000
+        self._worker = worker
+        self.start_ns = start_ns
+        self.phase: SessionPhase = "starting"
+        self.recorder = Recorder(
+            history_path(config.data_dir, worker) if config.record else None,
+            worker=worker,
+            start_ns=start_ns,
+            clock=clock,
+        )
+        self.chooser = Chooser(
+            config.mix, config.keys, seed=config.seed, worker=worker, prefix=config.key_prefix
+        )
+        self._schedule = Schedule(config.arrival, workers=workers)
+        self._users = 0
+
+    @property
+    def missed(self) -> int:
+        return self._schedule.missed
+
+    def new_client(self) -> Client:
+        """A client for the next user. Members are dealt out in turn, across workers too."""
+        members = self._config.members
+        member = members[(self._users * max(self._config.workers, 1) + self._worker) % len(members)]
+        self._users += 1
+        self.phase = "running" if self.phase == "starting" else self.phase
+        return Client(member, self.recorder, self.chooser, timeout_s=self._timeout_s)
+
+    def run_one(self, client: Client) -> tuple[Operation, Outcome] | None:
+        """Waits for the client's next turn and performs one operation; None once the run is ending."""
+        intended_ns = self._schedule.take(self._clock())
+        if intended_ns is not None:
+            self._sleep(max(intended_ns - self._clock(), 0) / 1e9)
+        if self.phase not in ("starting", "running"):
+            return None
+        operation = self.chooser.next()
+        return operation, client.perform(operation, intended_ns)
+
+    def finish(self) -> None:
+        """Ends the load, waits for open operations, reads every key, closes the history. Repeatable."""
+        if self.phase in ("finishing", "finished"):
+            return
+        self.phase = "finishing"
+        give_up_ns = self._clock() + int((2 * self._timeout_s + 1) * 1e9)
+        while self.recorder.open and self._clock() < give_up_ns:
+            self._sleep(0.01)
+        if self._worker == 0 and self._config.record:
+            self._final_read()
+        self.recorder.close()
+        self.phase = "finished"
+
+    def window(self) -> LoadWindow:
+        return self.recorder.window()
+
+    def _final_read(self) -> None:
+        clients = [
+            Client(member, self.recorder, self.chooser, timeout_s=self._timeout_s)
+            for member in self._config.members
+        ]
+        give_up_ns = self._clock() + int(FINAL_READ_LIMIT_S * 1e9)
+        try:
+            for number, key in enumerate(self.chooser.keys):
+                turn = number
+                while self._clock() < give_up_ns:
+                    outcome = clients[turn % len(clients)].perform(Operation("read", key, None), None)
+                    if outcome.type == "ok":
+                        break
+                    turn += 1
+                    self._sleep(FINAL_READ_RETRY_S)
+        finally:
+            for client in clients:
+                client.close()
