@@ -1,0 +1,1 @@
+"""The HTTP face of the registry: paths, formats and streams as kube-apiserver has them."""

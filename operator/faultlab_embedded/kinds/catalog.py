@@ -1,0 +1,93 @@
+"""The built-in resources."""
+
+from __future__ import annotations
+
+from faultlab_embedded.store.catalog import Catalog, Resource, ScalePaths
+from faultlab_embedded.store.strategy import Strategy
+
+_REPLICAS = ScalePaths()
+
+
+def _resource(
+    group: str,
+    version: str,
+    plural: str,
+    kind: str,
+    *short: str,
+    namespaced: bool = True,
+    status: bool = False,
+    generation: bool = False,
+    scale: ScalePaths | None = None,
+    subresources: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
+) -> Resource:
+    return Resource(
+        group=group,
+        versions=(version,),
+        storage_version=version,
+        plural=plural,
+        singular=kind.lower(),
+        kind=kind,
+        namespaced=namespaced,
+        short_names=short,
+        categories=categories,
+        has_status=status,
+        scale=scale,
+        subresources=subresources,
+        generation=generation,
+        strategies={version: Strategy()},
+    )
+
+
+def builtin_catalog() -> Catalog:
+    """A catalog of every built-in resource."""
+    catalog = Catalog()
+    rbac = "rbac.authorization.k8s.io"
+    everything = ("all",)
+    for resource in (
+        _resource("", "v1", "namespaces", "Namespace", "ns", namespaced=False, status=True),
+        _resource("", "v1", "nodes", "Node", "no", namespaced=False, status=True),
+        _resource(
+            "", "v1", "pods", "Pod", "po", status=True, generation=True, categories=everything,
+            subresources=("log", "proxy", "eviction"),
+        ),
+        _resource("", "v1", "services", "Service", "svc", status=True, categories=everything, subresources=("proxy",)),
+        _resource("", "v1", "endpoints", "Endpoints", "ep"),
+        _resource("", "v1", "configmaps", "ConfigMap", "cm"),
+        _resource("", "v1", "secrets", "Secret"),
+        _resource("", "v1", "events", "Event", "ev"),
+        _resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", status=True),
+        _resource("", "v1", "serviceaccounts", "ServiceAccount", "sa"),
+        _resource(
+            "apps", "v1", "statefulsets", "StatefulSet", "sts", status=True, generation=True, scale=_REPLICAS,
+            categories=everything,
+        ),
+        _resource(
+            "apps", "v1", "deployments", "Deployment", "deploy", status=True, generation=True, scale=_REPLICAS,
+            categories=everything,
+        ),
+        _resource(
+            "apps", "v1", "replicasets", "ReplicaSet", "rs", status=True, generation=True, scale=_REPLICAS,
+            categories=everything,
+        ),
+        _resource(
+            "apps", "v1", "daemonsets", "DaemonSet", "ds", status=True, generation=True, categories=everything
+        ),
+        _resource("apps", "v1", "controllerrevisions", "ControllerRevision"),
+        _resource("batch", "v1", "jobs", "Job", status=True, generation=True, categories=everything),
+        _resource("coordination.k8s.io", "v1", "leases", "Lease"),
+        _resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
+        _resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", status=True, generation=True),
+        _resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", "sc", namespaced=False),
+        _resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol", generation=True),
+        _resource(rbac, "v1", "roles", "Role"),
+        _resource(rbac, "v1", "rolebindings", "RoleBinding"),
+        _resource(rbac, "v1", "clusterroles", "ClusterRole", namespaced=False),
+        _resource(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
+        _resource(
+            "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", "crd", "crds",
+            namespaced=False, status=True, generation=True, categories=("api-extensions",),
+        ),
+    ):  # fmt: skip
+        catalog.add(resource)
+    return catalog

@@ -1,0 +1,20 @@
+"""Opens a registry as a new or restarted world has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faultlab_embedded.kinds.catalog import builtin_catalog
+from faultlab_embedded.store.registry import Registry
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+def open_registry(path: Path | None) -> Registry:
+    """The registry kept in the file at `path` (made where missing), or one in memory; with the system namespaces."""
+    del path
+    registry = Registry(builtin_catalog())
+    for name in SYSTEM_NAMESPACES:
+        if registry.find("namespaces", None, name) is None:
+            registry.create("namespaces", {"metadata": {"name": name}})
+    return registry
