@@ -1,0 +1,205 @@
+"""RaftCluster: a replicated key-value store under Raft, one pod a member."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from faultlab_operator.api.base import (
+    AGE,
+    Column,
+    MemberName,
+    Model,
+    Resource,
+    Rule,
+    Status,
+    worded,
+)
+from faultlab_operator.api.duration import Duration, cel_pattern
+
+_QUANTITY = r"^[0-9]{1,12}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+
+Quantity = Annotated[
+    str, worded(_QUANTITY, "write an amount that is not negative, such as 256Mi, 50m or 2", 20)
+]
+"""A Kubernetes quantity, `256Mi` or `50m`."""
+
+
+def _written(*names: str) -> str:
+    """CEL: each of these durations is well-formed (another rule says so when it is not)."""
+    return " && ".join(f"self.{name}.matches('{cel_pattern()}')" for name in names)
+
+
+class Storage(Model):
+    """The volume under a member's log."""
+
+    size: Quantity = Field(default="256Mi", description="Size of each member's volume claim.")
+    storage_class_name: str | None = Field(
+        default=None, max_length=253, description="The cluster's default class when left out."
+    )
+
+
+class ResourceList(Model):
+    """Amounts of what a container uses."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+
+
+class Resources(Model):
+    """Requests and limits of one container, as in a pod's spec."""
+
+    requests: ResourceList = Field(
+        default_factory=lambda: ResourceList(cpu="50m", memory="64Mi"), description="What is set aside."
+    )
+    limits: ResourceList = Field(
+        default_factory=lambda: ResourceList(memory="256Mi"), description="What may not be exceeded."
+    )
+
+
+class Testing(Model):
+    """For tests of the lab itself: makes a system break its promise, so that the lab is seen to notice."""
+
+    break_rule: Literal["staleReads", "commitWithoutMajority", "forgetVote"] | None = Field(
+        default=None,
+        description="Switches one guard of the protocol off. staleReads: a leader answers reads without "
+        "asking a majority (no ReadIndex). commitWithoutMajority: an entry counts as committed once the "
+        "leader has it. forgetVote: a member grants any vote in its current term.",
+    )
+
+
+class RaftClusterSpec(Model):
+    """What is wanted of a Raft cluster."""
+
+    replicas: int = Field(default=3, ge=1, le=9, description="Members: an odd number from 1 to 9.")
+    election_timeout: Duration = Field(
+        default=Duration("500ms"),
+        description="A follower that hears no leader campaigns after this to twice this, at random.",
+    )
+    heartbeat_interval: Duration = Field(
+        default=Duration("50ms"),
+        description="How often a leader without news sends to its followers; at most a third of "
+        "electionTimeout.",
+    )
+    reads: Literal["linearizable", "stale"] = Field(
+        default="linearizable",
+        description="linearizable: reads see every write that was acknowledged before them, and are judged "
+        "as such. stale: any member answers from memory, and the history is judged by what that promises.",
+    )
+    on_follower: Literal["forward", "redirect"] = Field(
+        default="forward",
+        description="What a follower does with a client's command: forward it to the leader, or answer "
+        "-MOVED with the leader's address.",
+    )
+    pre_vote: bool = Field(
+        default=True, description="Ask whether an election could be won before holding it."
+    )
+    check_quorum: bool = Field(
+        default=True, description="A leader that does not hear a majority for an election timeout steps down."
+    )
+    storage: Storage = Field(default_factory=Storage)
+    resources: Resources = Field(default_factory=Resources)
+    testing: Testing | None = Field(
+        default=None, description="For tests of the lab itself only; never for a system to rely on."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.replicas % 2 == 1",
+            "replicas must be odd: write 1, 3, 5, 7 or 9 (an even number adds a member but tolerates no "
+            "further failure)",
+        ),
+        Rule(
+            "self.replicas == oldSelf.replicas",
+            "replicas cannot be changed yet: membership change comes with a later version. To have another "
+            "number, delete this RaftCluster and create it again with the new replicas",
+            transition=True,
+        ),
+        Rule(
+            f"!({_written('heartbeatInterval', 'electionTimeout')}) || "
+            "duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + "
+            "duration(self.heartbeatInterval) <= duration(self.electionTimeout)",
+            "heartbeatInterval must be at most a third of electionTimeout, or followers campaign against a "
+            "living leader: write for example electionTimeout: 500ms with heartbeatInterval: 50ms",
+        ),
+        Rule(
+            f"!({_written('heartbeatInterval', 'electionTimeout')}) || "
+            "(duration(self.heartbeatInterval) >= duration('5ms') && "
+            "duration(self.electionTimeout) <= duration('60s'))",
+            "heartbeatInterval must be at least 5ms and electionTimeout at most 60s: write for example "
+            "electionTimeout: 500ms with heartbeatInterval: 50ms",
+        ),
+    )
+
+
+class MemberStatus(Model):
+    """One member as the operator last saw it."""
+
+    name: MemberName
+    reachable: bool = Field(description="Whether the operator reached its admin port at the last poll.")
+    ready: bool = Field(default=False, description="Its log is replayed and it knows a leader.")
+    role: str | None = Field(default=None, max_length=32)
+    term: int | None = Field(default=None, ge=0)
+    leader: str | None = Field(default=None, max_length=63, description="Whom it follows.")
+
+
+class RaftClusterStatus(Status):
+    """What the operator sees of a Raft cluster."""
+
+    replicas: int | None = Field(default=None, ge=0, description="Member pods that exist.")
+    ready_replicas: int | None = Field(default=None, ge=0, description="Members that are ready.")
+    ready_members: str | None = Field(
+        default=None, max_length=16, description="As `kubectl get` shows it: 5/5."
+    )
+    selector: str | None = Field(
+        default=None, max_length=512, description="Label selector of the member pods."
+    )
+    leader: str | None = Field(
+        default=None, max_length=63, description="The leader of the highest term that a member reports."
+    )
+    term: int | None = Field(default=None, ge=0, description="The highest term that a member reports.")
+    members: list[MemberStatus] = Field(default_factory=list, max_length=16)
+
+
+class RaftCluster(Resource):
+    """A replicated key-value store under Raft that Redis clients can talk to."""
+
+    kind_name: ClassVar[str] = "RaftCluster"
+    plural: ClassVar[str] = "raftclusters"
+    short_names: ClassVar[tuple[str, ...]] = ("raft", "rafts")
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column(
+            "Ready", '.status.conditions[?(@.type=="Ready")].status', description="All members are ready."
+        ),
+        Column("Leader", ".status.leader", description="The member that leads the highest term."),
+        Column("Term", ".status.term", "integer", "The highest term known."),
+        Column("Members", ".status.readyMembers", description="Ready members of those wanted."),
+        Column("Reads", ".spec.reads", description="What reads promise.", wide=True),
+        AGE,
+    )
+    scale: ClassVar[dict[str, str] | None] = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    root_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "size(self.metadata.name) <= 52",
+            "metadata.name is too long for member names to be derived from it: write at most 52 characters",
+        ),
+    )
+
+    spec: RaftClusterSpec = Field(default_factory=RaftClusterSpec)
+    status: RaftClusterStatus = Field(default_factory=RaftClusterStatus)
+
+
+__all__ = [
+    "MemberStatus",
+    "Quantity",
+    "RaftCluster",
+    "RaftClusterSpec",
+    "RaftClusterStatus",
+    "ResourceList",
+    "Resources",
+    "Storage",
+    "Testing",
+]
