@@ -1,0 +1,147 @@
+"""What the lab installs into the embedded world: namespaces, CRDs, the agent's key, operator and agent.
+
+The same objects that the Helm chart gives to a real cluster; the embedded world itself knows nothing
+but Kubernetes.
+"""
+
+import base64
+import os
+import secrets
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from faultlab import __version__
+from faultlab_cli.kube import Document
+
+SYSTEM_NAMESPACE = "faultlab-system"
+DEFAULT_NAMESPACE = "faultlab"
+IMAGE = f"faultlab/faultlab:{__version__}"
+RUNTIME_ROOT = "/run/faultlab/containers"
+AGENT_SECRET = "faultlab-agent"
+
+
+def home() -> Path:
+    """Where the embedded world keeps its state: FAULTLAB_HOME, else the user's state directory."""
+    if configured := os.environ.get("FAULTLAB_HOME"):
+        return Path(configured).absolute()
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "faultlab"
+
+
+def objects() -> list[Document]:
+    """Everything to apply at start, in order."""
+    return [
+        _namespace(SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "privileged"}),
+        _namespace(DEFAULT_NAMESPACE, {"faultlab.dev/chaos": "enabled"}),
+        *crds(),
+        _service_account("faultlab-operator"),
+        _service_account("faultlab-agent"),
+    ]
+
+
+def agent_key() -> Document:
+    """A Secret with a new random key, for a world that has none yet."""
+    key = base64.b64encode(secrets.token_hex(32).encode()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": AGENT_SECRET, "namespace": SYSTEM_NAMESPACE},
+        "type": "Opaque",
+        "data": {"key": key},
+    }
+
+
+def crds() -> list[Document]:
+    """The generated CustomResourceDefinitions."""
+    folder = resources.files("faultlab_operator.api") / "crds"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    return [yaml.safe_load(file.read_text()) for file in files]
+
+
+def static_pods(pages_url: str) -> list[Document]:
+    """Operator and agent."""
+    return [operator_pod(pages_url), agent_pod()]
+
+
+def operator_pod(pages_url: str) -> Document:
+    spec = {
+        "serviceAccountName": "faultlab-operator",
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": 5,
+        "containers": [
+            {
+                "name": "operator",
+                "image": IMAGE,
+                "command": ["faultlab-operator"],
+                "env": [
+                    _field("POD_NAME", "metadata.name"),
+                    _field("POD_NAMESPACE", "metadata.namespace"),
+                    {"name": "FAULTLAB_WORLD", "value": "embedded"},
+                    {"name": "FAULTLAB_IMAGE", "value": IMAGE},
+                    {"name": "FAULTLAB_PAGES_URL", "value": pages_url},
+                ],
+                "ports": [{"name": "http", "containerPort": 8080}],
+                "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+                "volumeMounts": [
+                    {"name": "data", "mountPath": "/data"},
+                    {"name": "tmp", "mountPath": "/tmp"},
+                    {"name": "agent-key", "mountPath": "/etc/faultlab/agent", "readOnly": True},
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "data", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "agent-key", "secret": {"secretName": AGENT_SECRET}},
+        ],
+    }
+    return _pod("faultlab-operator", spec)
+
+
+def agent_pod() -> Document:
+    spec = {
+        "serviceAccountName": "faultlab-agent",
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": 3,
+        "hostNetwork": True,
+        "hostPID": True,
+        "containers": [
+            {
+                "name": "agent",
+                "image": IMAGE,
+                "command": ["faultlab-agent", "--runtime-root", RUNTIME_ROOT],
+                "securityContext": {"privileged": True},
+                "readinessProbe": {"httpGet": {"path": "/healthz", "port": 7010}, "periodSeconds": 1},
+                "volumeMounts": [
+                    {"name": "agent-key", "mountPath": "/etc/faultlab/agent", "readOnly": True},
+                    {"name": "runtime", "mountPath": RUNTIME_ROOT, "readOnly": True},
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "agent-key", "secret": {"secretName": AGENT_SECRET}},
+            {"name": "runtime", "hostPath": {"path": RUNTIME_ROOT}},
+        ],
+    }
+    return _pod("faultlab-agent", spec)
+
+
+def _pod(name: str, spec: Document) -> Document:
+    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "faultlab"}
+    metadata = {"name": name, "namespace": SYSTEM_NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _namespace(name: str, labels: dict[str, str]) -> Document:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _service_account(name: str) -> Document:
+    metadata = {"name": name, "namespace": SYSTEM_NAMESPACE}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def _field(name: str, path: str) -> Document:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}

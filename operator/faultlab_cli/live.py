@@ -1,0 +1,154 @@
+"""The live view of a run: what the operator serves, drawn for a terminal, or told line by line.
+
+On a terminal a panel is redrawn in place and every event goes above it, where it stays. Without
+one (a pipe, CI) only the lines are printed.
+"""
+
+from collections import deque
+from datetime import datetime
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from faultlab.contract.load import LoadStatus
+from faultlab.contract.run import CutEdge, LiveView, MemberView, RunEvent
+
+PHASES = ("Deploy", "Healthy", "WarmUp", "Fault", "Heal", "Settle", "FinalRead", "Check")
+SPARKS = " ▁▂▃▄▅▆▇█"
+SPARK_SECONDS = 60
+ROLE_STYLES = {"leader": "bold green", "candidate": "yellow", "preCandidate": "yellow", "follower": "cyan"}
+EVENT_STYLES = {
+    "LeaderElected": "bold green",
+    "LeaderLost": "bold red",
+    "ElectionStarted": "yellow",
+    "Injected": "bold magenta",
+    "EffectObserved": "bold magenta",
+    "Healed": "bold blue",
+    "HealVerified": "bold blue",
+    "InvariantViolated": "bold white on red",
+    "PhaseChanged": "bold",
+}
+QUIET_EVENTS = frozenset({"Applied", "Started", "RoleChanged", "LeaderKnown"})
+"""In events.ndjson and the report, but too many for a terminal."""
+
+
+class LiveScreen:
+    """Holds what a redraw needs beyond the last view: recent throughput."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._throughput: deque[float] = deque(maxlen=SPARK_SECONDS)
+        self._second = -1
+
+    def render(self, view: LiveView) -> RenderableType:
+        """The panel for the view."""
+        self._remember(view)
+        body = Group(
+            _phases(view),
+            Text(),
+            Columns([_members(view.members), _side(view, list(self._throughput))], padding=(0, 4)),
+        )
+        return Panel(body, title=f"[bold]{self._title}[/]", title_align="left", border_style="dim")
+
+    def _remember(self, view: LiveView) -> None:
+        second = view.elapsed_ms // 1000
+        if view.load and second != self._second:
+            self._second = second
+            self._throughput.append(view.load.window.ok)
+
+
+def print_event(console: Console, event: RunEvent) -> None:
+    """One line for an event, unless it is one of the many that only files keep."""
+    if event.type in QUIET_EVENTS:
+        return
+    clock = (
+        datetime.fromisoformat(event.wall_time.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S.%f")
+    )
+    line = Text(f"{clock[:-3]}  ", style="dim")
+    line.append(event.message, style=EVENT_STYLES.get(event.type, "default"))
+    console.print(line, soft_wrap=True)
+
+
+def _phases(view: LiveView) -> RenderableType:
+    line = Text()
+    reached = (
+        PHASES.index(view.phase) if view.phase in PHASES else (len(PHASES) if view.phase == "Done" else -1)
+    )
+    for number, phase in enumerate(PHASES):
+        if number:
+            line.append(" › ", style="dim")
+        line.append(
+            phase, style="bold reverse" if number == reached else "green" if number < reached else "dim"
+        )
+    line.append(f"   {view.elapsed_ms / 1000:.0f} s of about {view.expected_ms / 1000:.0f} s", style="dim")
+    total = max(view.expected_ms, 1)
+    return Group(line, ProgressBar(total=total, completed=min(view.elapsed_ms, total), width=72))
+
+
+def _members(members: tuple[MemberView, ...]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("MEMBER")
+    table.add_column("ROLE", min_width=12)
+    table.add_column("TERM", justify="right")
+    table.add_column("COMMIT", justify="right", min_width=7)
+    for member in members:
+        status = member.status
+        if status is None:
+            table.add_row(
+                member.name, Text("unreachable" if not member.reachable else "starting", "red"), "", ""
+            )
+            continue
+        role = Text(status.role, style=ROLE_STYLES.get(status.role, "default"))
+        if not member.reachable:
+            role = Text("unreachable", style="red")
+        elif not status.ready:
+            role.append(" (no leader)", style="red")
+        table.add_row(member.name, role, str(status.term), str(status.commit_index))
+    if not members:
+        table.add_row(Text("none yet", style="dim"), "", "", "")
+    return table
+
+
+def _side(view: LiveView, throughput: list[float]) -> RenderableType:
+    return Group(_load(view.load, throughput), Text(), _cuts(view.cut_edges))
+
+
+def _load(load: LoadStatus | None, throughput: list[float]) -> RenderableType:
+    if load is None:
+        return Text("no load yet", style="dim")
+    window = load.window
+    line = Text()
+    line.append(f"{window.ok:5d} ok/s", style="green")
+    line.append(f"  {window.fail:4d} fail/s", style="yellow" if window.fail else "dim")
+    line.append(f"  {window.info:3d} unknown/s", style="red" if window.info else "dim")
+    latency = Text(f"p50 {_ms(window.p50_ms)}   p99 {_ms(window.p99_ms)}", style="cyan")
+    totals = Text(f"{load.ok + load.fail + load.info} operations by {load.users} clients", style="dim")
+    return Group(line, latency, Text(_sparkline(throughput), style="green"), totals)
+
+
+def _cuts(edges: tuple[CutEdge, ...]) -> RenderableType:
+    if not edges:
+        return Text("network whole", style="dim")
+    cut = {(edge.source, edge.target) for edge in edges}
+    both = sorted({(min(e), max(e)) for e in cut if (e[1], e[0]) in cut})
+    one_way = sorted(e for e in cut if (e[1], e[0]) not in cut)
+    text = Text(f"{len(cut)} edges cut\n", style="bold magenta")
+    parts = [f"{a} ╳ {b}" for a, b in both] + [f"{a} ╳→ {b}" for a, b in one_way]
+    for start in range(0, min(len(parts), 12), 3):
+        text.append("   ".join(parts[start : start + 3]) + "\n", style="magenta")
+    if len(parts) > 12:
+        text.append(f"and {len(parts) - 12} more", style="magenta")
+    return text
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} ms"
+
+
+def _sparkline(values: list[float]) -> str:
+    top = max(values, default=0) or 1
+    return "".join(SPARKS[round(value / top * (len(SPARKS) - 1))] for value in values)

@@ -1,0 +1,262 @@
+"""The command `faultlab`: arguments in, the other modules' work, exit codes out."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from faultlab import __version__
+from faultlab_cli.errors import CliError
+
+app = typer.Typer(
+    name="faultlab",
+    help="A chaos lab for distributed systems on Kubernetes: apply a manifest, watch, read the verdict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.")]
+Kubeconfig = Annotated[
+    Path | None, typer.Option("--kubeconfig", help="Use this cluster instead of the embedded world.")
+]
+Context = Annotated[
+    str | None, typer.Option("--context", help="Use this kubeconfig context instead of the embedded world.")
+]
+DEFAULT_NAMESPACE = "faultlab"
+INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A file with one Scenario.")],
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the files go (default: results/NAME-TIME).")
+    ] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Run a scenario, show it live, and exit with its verdict: 0 Pass, 1 Fail, 2 Inconclusive."""
+    from faultlab_cli.kube import connect
+    from faultlab_cli.run import load_scenario, run_scenario
+
+    document = load_scenario(scenario)
+    with _cluster(kubeconfig, context) as path:
+        code = run_scenario(connect(path, context), document, namespace=namespace, out=out, console=console)
+    raise typer.Exit(code)
+
+
+@app.command()
+def up() -> None:
+    """Start the embedded world (an API server and a node on this machine) and leave it running."""
+    from faultlab_cli.lab import start
+
+    info = start(persist=True)
+    console.print("The embedded world is up.")
+    console.print(f"  pages    {info.pages_url}", soft_wrap=True)
+    console.print(f"  kubectl  export KUBECONFIG={info.kubeconfig}", soft_wrap=True)
+    console.print("  next     faultlab run chaos/scenarios/raft-leader-partition.yaml")
+
+
+@app.command()
+def down(
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Also delete its state: objects, volumes, logs.")
+    ] = False,
+) -> None:
+    """Stop the embedded world and everything in it."""
+    from faultlab_cli.lab import stop
+
+    console.print(
+        "The embedded world is down." if stop(purge=purge) else "The embedded world was not running."
+    )
+
+
+@app.command()
+def status() -> None:
+    """Say whether the embedded world runs, and where. Exit code 1 where it does not."""
+    from faultlab_cli.lab import running
+
+    info = running()
+    if info is None:
+        console.print("The embedded world is not running; `faultlab up` starts it.")
+        raise typer.Exit(1)
+    console.print(f"The embedded world has been up since {info.started_at} (process {info.pid}).")
+    console.print(f"  pages    {info.pages_url}", soft_wrap=True)
+    console.print(f"  API      {info.api_url}", soft_wrap=True)
+    console.print(f"  kubectl  export KUBECONFIG={info.kubeconfig}", soft_wrap=True)
+
+
+@app.command()
+def get(
+    kind: Annotated[str, typer.Argument(help="A resource: scenarios, raft, pods, events, ...")],
+    name: Annotated[str | None, typer.Argument(help="One object of it.")] = None,
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A")] = False,
+    output: Annotated[str, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = "table",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show objects."""
+    from faultlab_cli import objects
+    from faultlab_cli.kube import connect
+
+    kube = connect(_existing(kubeconfig, context), context)
+    objects.get(kube, console, kind, name, namespace=None if all_namespaces else namespace, output=output)
+
+
+@app.command()
+def apply(
+    filename: Annotated[
+        str, typer.Option("--filename", "-f", help="A file, a folder, or - for standard input.")
+    ],
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Create or change objects from manifests."""
+    from faultlab_cli import objects
+    from faultlab_cli.kube import connect
+
+    objects.apply(connect(_existing(kubeconfig, context), context), console, filename, namespace=namespace)
+
+
+@app.command()
+def delete(
+    kind: Annotated[str, typer.Argument(help="A resource: scenario, raft, pod, ...")],
+    name: Annotated[str, typer.Argument()],
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    wait: Annotated[float, typer.Option("--wait", help="Seconds to wait until it is gone.")] = 30.0,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Delete an object."""
+    from faultlab_cli import objects
+    from faultlab_cli.kube import connect
+
+    kube = connect(_existing(kubeconfig, context), context)
+    objects.delete(kube, console, kind, name, namespace=namespace, wait_s=wait)
+
+
+@app.command()
+def describe(
+    kind: Annotated[str, typer.Argument(help="A resource: scenario, raft, pod, ...")],
+    name: Annotated[str, typer.Argument()],
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Show one object with its conditions and events."""
+    from faultlab_cli import objects
+    from faultlab_cli.kube import connect
+
+    kube = connect(_existing(kubeconfig, context), context)
+    objects.describe(kube, console, kind, name, namespace=namespace)
+
+
+@app.command()
+def logs(
+    pod: Annotated[str, typer.Argument()],
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    container: Annotated[str | None, typer.Option("--container", "-c")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f")] = False,
+    tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines.")] = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Print a pod's log."""
+    from faultlab_cli import objects
+    from faultlab_cli.kube import connect
+
+    kube = connect(_existing(kubeconfig, context), context)
+    objects.logs(kube, pod, namespace=namespace, container=container, follow=follow, tail=tail)
+
+
+@app.command()
+def check(
+    history: Annotated[Path, typer.Argument(help="A history: one JSON object a line.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="register, cas-register, append, kv, mutex, ...")
+    ],
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds; beyond them: unknown.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,
+) -> None:
+    """Judge a history: exit code 0 valid, 1 invalid, 2 unknown."""
+    from faultlab.checker.cli import run as run_check
+
+    raise typer.Exit(run_check(history, model, time_limit, as_json, sys.stdout))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> None:
+    """Say what this machine can do, what each thing is for, and how to enable what is missing."""
+    from faultlab_cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(console, as_json))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(f"faultlab {__version__}")
+
+
+@contextlib.contextmanager
+def _cluster(kubeconfig: Path | None, context: str | None) -> Iterator[Path | None]:
+    """The cluster to run in: the one named, else the embedded world, held while it is used."""
+    if kubeconfig or context:
+        yield kubeconfig
+        return
+    from faultlab_cli.lab import held
+
+    with console.status("Starting the embedded world"):
+        holding = contextlib.ExitStack()
+        info = holding.enter_context(held())
+    with holding:
+        yield info.kubeconfig
+
+
+def _existing(kubeconfig: Path | None, context: str | None) -> Path | None:
+    """The cluster to look at: the one named, else the running embedded world."""
+    if kubeconfig or context:
+        return kubeconfig
+    from faultlab_cli.lab import running
+
+    info = running()
+    if info is not None:
+        return info.kubeconfig
+    if os.environ.get("KUBECONFIG"):
+        return None
+    raise CliError("the embedded world is not running; `faultlab up` starts it", code=1)
+
+
+def _terminate(signum: int, _frame: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does: healed and cleaned up."""
+    del signum
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point: every expected error is one line on standard error and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(standalone_mode=True)
+    except CliError as error:
+        errors.print(f"[red]faultlab:[/] {error}", soft_wrap=True, highlight=False)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(0)

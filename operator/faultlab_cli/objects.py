@@ -1,0 +1,171 @@
+"""`faultlab get`, `apply`, `describe`, `logs`, `delete`: enough of kubectl for those who have none."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from faultlab_cli.errors import CliError
+from faultlab_cli.kube import TABLE, Document, Kube, Resource
+
+OUTPUTS = ("table", "wide", "yaml", "json", "name")
+
+
+def get(
+    kube: Kube, console: Console, kind: str, name: str | None, *, namespace: str | None, output: str
+) -> None:
+    """Prints one object or all of a kind, in the columns that the server gives."""
+    if output not in OUTPUTS:
+        raise CliError(f"unknown output {output!r}; use one of {', '.join(OUTPUTS)}")
+    resource = kube.resource(kind)
+    path = resource.path(namespace, name)
+    if output in ("table", "wide"):
+        _print_table(console, kube.get(path, headers={"Accept": TABLE}), wide=output == "wide")
+        return
+    document = kube.get(path)
+    if output == "name":
+        for item in document.get("items", [document]):
+            console.print(f"{resource.plural}/{item['metadata']['name']}")
+    elif output == "json":
+        console.print_json(data=document)
+    else:
+        sys.stdout.write(to_yaml(document))
+
+
+def apply(kube: Kube, console: Console, path: str, *, namespace: str) -> None:
+    """Applies every document of a file, of each file in a folder, or of standard input (`-`)."""
+    count = 0
+    for document in read_manifests(path):
+        _, outcome = kube.apply(document, namespace)
+        console.print(f"{document['kind'].lower()}/{document['metadata']['name']} {outcome}")
+        count += 1
+    if not count:
+        raise CliError(f"{path}: no manifest found")
+
+
+def delete(kube: Kube, console: Console, kind: str, name: str, *, namespace: str, wait_s: float) -> None:
+    """Deletes one object, and waits until it is gone."""
+    resource = kube.resource(kind)
+    path = resource.path(namespace, name)
+    if not kube.delete(path, wait_s=wait_s):
+        raise CliError(f"there is no {resource.kind} {name} in namespace {namespace}", code=1)
+    gone = kube.find(path) is None
+    console.print(f"{resource.plural}/{name} {'deleted' if gone else 'is being deleted'}")
+
+
+def describe(kube: Kube, console: Console, kind: str, name: str, *, namespace: str) -> None:
+    """Prints the object without its noise, its conditions as a table, and its events."""
+    resource = kube.resource(kind)
+    document = kube.get(resource.path(namespace, name))
+    document["metadata"].pop("managedFields", None)
+    conditions = document.get("status", {}).pop("conditions", [])
+    sys.stdout.write(to_yaml(document))
+    if conditions:
+        table = Table(title="Conditions", title_justify="left", box=None, header_style="dim")
+        for column in ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"):
+            table.add_column(column)
+        for c in conditions:
+            table.add_row(
+                c["type"],
+                c["status"],
+                c.get("reason", ""),
+                c.get("lastTransitionTime", ""),
+                c.get("message", ""),
+            )
+        console.print(table)
+    _print_events(kube, console, resource, document, namespace)
+
+
+def logs(
+    kube: Kube, pod: str, *, namespace: str, container: str | None, follow: bool, tail: int | None
+) -> None:
+    """Copies a container's log to standard output, line by line as it grows with `follow`."""
+    params: dict[str, Any] = {"follow": str(follow).lower()}
+    if container:
+        params["container"] = container
+    if tail is not None:
+        params["tailLines"] = tail
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+    timeout = httpx.Timeout(10.0, read=None if follow else 10.0)
+    with kube.stream(path, params=params, timeout=timeout) as response:
+        for chunk in response.iter_text():
+            sys.stdout.write(chunk)
+            sys.stdout.flush()
+
+
+def read_manifests(path: str) -> Iterator[Document]:
+    """Every document of a file, a folder's *.yaml and *.yml in order, or standard input."""
+    if path == "-":
+        yield from _documents("standard input", sys.stdin.read())
+        return
+    source = Path(path)
+    files = (
+        sorted(f for f in source.iterdir() if f.suffix in (".yaml", ".yml")) if source.is_dir() else [source]
+    )
+    for file in files:
+        try:
+            text = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CliError(f"{file}: {error}") from error
+        yield from _documents(str(file), text)
+
+
+def to_yaml(document: Any) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def _documents(name: str, text: str) -> Iterator[Document]:
+    try:
+        for document in yaml.safe_load_all(text):
+            if document is None:
+                continue
+            if not isinstance(document, dict):
+                raise CliError(f"{name}: expected a manifest, found {type(document).__name__}")
+            yield from document.get("items", []) if document.get("kind") == "List" else [document]
+    except yaml.YAMLError as error:
+        raise CliError(f"{name} is not YAML: {error}") from error
+
+
+def _print_table(console: Console, table: Document, *, wide: bool) -> None:
+    columns = table.get("columnDefinitions")
+    if columns is None:
+        raise CliError("the server answers without a Table; use -o yaml")
+    if not table.get("rows"):
+        console.print("No resources found.")
+        return
+    shown = [i for i, column in enumerate(columns) if wide or not column.get("priority")]
+    out = Table(box=None, pad_edge=False, header_style="bold")
+    for index in shown:
+        out.add_column(columns[index]["name"].upper(), overflow="fold")
+    for row in table["rows"]:
+        out.add_row(*(_cell(row["cells"][index]) for index in shown))
+    console.print(out)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _print_events(
+    kube: Kube, console: Console, resource: Resource, document: Document, namespace: str
+) -> None:
+    selector = f"involvedObject.name={document['metadata']['name']},involvedObject.kind={resource.kind}"
+    events = kube.get(f"/api/v1/namespaces/{namespace}/events", params={"fieldSelector": selector})["items"]
+    if not events:
+        return
+    table = Table(title="Events", title_justify="left", box=None, header_style="dim")
+    for column in ("LAST SEEN", "TYPE", "REASON", "MESSAGE"):
+        table.add_column(column)
+    for event in sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")[-20:]:
+        table.add_row(
+            event.get("lastTimestamp") or event.get("eventTime") or "",
+            event.get("type", ""),
+            event.get("reason", ""),
+            event.get("message", ""),
+        )
+    console.print(table)
