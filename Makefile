@@ -1,0 +1,63 @@
+# Faultlab. `make help` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SCENARIO ?= chaos/scenarios/raft-leader-partition.yaml
+OUT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test unit e2e soak lint format types generate benchmarks clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with everything that runs, tests and checks the lab
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "Faultlab needs Python 3.11 to 3.13; try: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "This Python cannot make a venv; on Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: install ## Cut the leader off, watch it fail over, read the verdict (SCENARIO=FILE for another one)
+	@$(BIN)/faultlab run $(SCENARIO) $(if $(OUT),--out $(OUT))
+
+test: install ## Every test but the repeated ones: units, simulations, end to end
+	$(BIN)/pytest -m "not soak"
+
+unit: install ## Only the tests that need no world
+	$(BIN)/pytest tests/unit -m "not soak and not e2e"
+
+e2e: install ## Only the tests that run the embedded world
+	$(BIN)/pytest tests -m "e2e and not soak"
+
+soak: install ## The repeated runs: each broken rule ten times, each scenario ten times
+	$(BIN)/pytest -m soak --timeout 900
+
+lint: install ## Style, formatting, the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: install ## Rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+generate: install ## Write the CRDs from the typed resources
+	$(BIN)/python -m faultlab_operator.api.generate
+
+benchmarks: install ## Run every program of benchmarks/ and leave results/benchmarks/*.json
+	@mkdir -p results/benchmarks
+	@for program in benchmarks/*.py; do \
+	  echo "== $$program"; $(BIN)/python $$program --json results/benchmarks/$$(basename $$program .py).json || exit 1; \
+	done
+
+clean: ## Remove the venv, caches and results
+	rm -rf $(VENV) results dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
