@@ -22,9 +22,14 @@ def _config(path: Path, fakes: list[FakeMember], **settings: Any) -> Path:
     config = path / "config.json"
     addresses = [{"name": f"m-{i}", "host": "127.0.0.1", "clientPort": m.port} for i, m in enumerate(fakes)]
     document = {
-        "name": "demo", "members": addresses, "users": 6, "dataDir": str(path), "keys": {"count": 5},
-        "mix": {"read": 40, "write": 40, "cas": 20}, **settings,
-    }  # fmt: skip
+        "name": "demo",
+        "members": addresses,
+        "users": 6,
+        "dataDir": str(path),
+        "keys": {"count": 5},
+        "mix": {"read": 40, "write": 40, "cas": 20},
+        **settings,
+    }
     config.write_text(json.dumps(document))
     return config
 
@@ -34,8 +39,10 @@ def _running(config: Path, port: int) -> Iterator[str]:
     log = (config.parent / "load.log").open("wb")
     process = subprocess.Popen(
         [*LOAD, "--config", str(config), "--listen", "127.0.0.1", "--port", str(port)],
-        stdout=log, stderr=log, env=os.environ | {"NO_PROXY": "127.0.0.1"},
-    )  # fmt: skip
+        stdout=log,
+        stderr=log,
+        env=os.environ | {"NO_PROXY": "127.0.0.1"},
+    )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -93,8 +100,10 @@ def test_headless_runs_for_its_time_and_ends_by_itself(tmp_path: Path) -> None:
         config = _config(tmp_path, [member])
         ended = subprocess.run(
             [*LOAD, "--config", str(config), "--headless", "--run-time", "1s"],
-            capture_output=True, timeout=30, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "history-0.ndjson").read_bytes().count(b'"ok"') > 20
 

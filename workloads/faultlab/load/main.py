@@ -67,11 +67,15 @@ def _problem(config: LoadConfig) -> str | None:
 
 def _locust_arguments(config: LoadConfig, options: argparse.Namespace) -> list[str]:
     arguments = [
-        "--locustfile", str(Path(__file__).with_name("locustfile.py")),
-        "--users", str(config.users),
-        "--spawn-rate", str(config.users),
-        "--stop-timeout", "3",
-    ]  # fmt: skip
+        "--locustfile",
+        str(Path(__file__).with_name("locustfile.py")),
+        "--users",
+        str(config.users),
+        "--spawn-rate",
+        str(config.users),
+        "--stop-timeout",
+        "3",
+    ]
     if config.workers > 1:
         arguments += ["--processes", str(config.workers)]
     if options.headless:
