@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 GROUP: Final = "faultlab.dev"
 VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "faultlab.dev/v1alpha1"
 CATEGORY: Final = "faultlab"
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"

@@ -1,0 +1,39 @@
+"""The operator's exceptions: one tree."""
+
+
+class OperatorError(Exception):
+    """Root of what the operator raises; the message names the thing, what was expected, what to do."""
+
+
+class KubeError(OperatorError):
+    """The API server refused or could not be asked."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status; 0 if there was no answer."""
+        self.reason = reason
+
+
+class NotFound(KubeError):
+    """The object, or its kind, does not exist."""
+
+
+class Conflict(KubeError):
+    """It exists already, or was changed by somebody else meanwhile."""
+
+
+class Refused(KubeError):
+    """The API server holds the object to be wrong (400, 403, 422)."""
+
+
+class Unavailable(KubeError):
+    """No answer, or one that says to come again later (429, 5xx)."""
+
+
+class BadSpec(OperatorError):
+    """A spec that its CRD lets through but that cannot be done; the message says what to write."""
+
+
+class MemberUnreachable(OperatorError):
+    """A pod of a system or a load did not answer its admin or page port."""
