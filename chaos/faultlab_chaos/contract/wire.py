@@ -6,10 +6,13 @@ All requests carry `Authorization: Bearer KEY`. Bodies are JSON.
   this `owner`. Level-triggered: what is not in it is undone, what is in it is applied or has its
   lease renewed. An injection that nobody renews ends with its lease, in the kernel.
 - `GET /v1/injections` -> `InjectionsStatus`: what stands in the kernel now.
-- `POST /v1/probes/open` (`OpenProbes` -> `OpenedProbes`): a UDP socket in each named pod.
-- `POST /v1/probes/send` (`SendProbes` -> `{}`): one-way datagrams, each from one pod to another's socket.
+- `POST /v1/probes/open` (`OpenProbes` -> `OpenedProbes`): a UDP socket in each named pod, for 10 s at most.
+- `POST /v1/probes/send` (`SendProbes` -> `SentProbes`): one-way datagrams, from one pod to another's socket.
 - `POST /v1/probes/collect` (`CollectProbes` -> `CollectedProbes`): nonces that arrived; closes sockets.
 - `GET /v1/capabilities` -> `Capabilities`. `GET /healthz`: without a key.
+
+Anything but 200 has a body `Problem`: 400 garbage or beyond a bound (nothing was done), 401 wrong or no key,
+404 no such path, 405 no such method there, 413 too long.
 """
 
 from typing import Final
@@ -96,6 +99,13 @@ class SendProbes(msgspec.Struct, frozen=True, rename="camel"):
     datagrams: tuple[ProbeDatagram, ...]
 
 
+class SentProbes(msgspec.Struct, frozen=True, rename="camel"):
+    """A datagram that a cut swallows was sent all the same; here are those that could not even be sent."""
+
+    errors: dict[str, str] = {}
+    """Nonce -> why it was not sent: such a probe proves nothing."""
+
+
 class CollectProbes(msgspec.Struct, frozen=True, rename="camel"):
     socket_ids: tuple[str, ...]
     wait_ms: int
@@ -106,7 +116,7 @@ class CollectProbes(msgspec.Struct, frozen=True, rename="camel"):
 
 class CollectedProbes(msgspec.Struct, frozen=True, rename="camel"):
     received: dict[str, tuple[str, ...]]
-    """socket id -> nonces."""
+    """socket id -> nonces. A socket that is not open (any more) is left out: that proves nothing."""
 
 
 class Capability(msgspec.Struct, frozen=True, rename="camel"):
@@ -119,3 +129,9 @@ class Capabilities(msgspec.Struct, frozen=True, rename="camel"):
     version: str
     kernel: str
     capabilities: tuple[Capability, ...]
+
+
+class Problem(msgspec.Struct, frozen=True, rename="camel"):
+    """Why a request was not answered with 200."""
+
+    error: str

@@ -1,0 +1,145 @@
+"""`faultlab-agent`: the command line of the node agent, and how it starts and ends."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from faultlab_chaos.agent.containers import ContainerFinder
+from faultlab_chaos.agent.server import Agent
+from faultlab_chaos.contract.wire import AGENT_PORT
+from faultlab_chaos.errors import KeyFileError
+
+_log = logging.getLogger("faultlab_chaos")
+_DEFAULT_KEY_FILE: Final = Path("/etc/faultlab/agent/key")
+_DEFAULT_RUNTIME_ROOT: Final = Path("/run/containerd/runc/k8s.io")
+_MIN_KEY_LENGTH: Final = 16
+_SHUTDOWN_S: Final = 1.0
+_USAGE_ERROR: Final = 2
+
+_EPILOG: Final = """\
+How injections end: by the owner's word (PUT without them); with their lease, in the kernel, when nobody
+renews them, even if this program is killed; and when this program is told to end (SIGTERM, SIGINT), at once,
+unless --at-end leave: then they stand until their lease, and the next agent on the node takes them up.
+A new agent finds what stands by the names of the tables in the pods that --runtime-root lists.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT. Returns 0 after a clean end, 2 if it could not start."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        host, port = _split_listen(options.listen)
+        key = read_key(options.key_file)
+    except (KeyFileError, ValueError) as error:
+        print(f"faultlab-agent: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    finder = ContainerFinder(options.runtime_root or [_DEFAULT_RUNTIME_ROOT])
+    try:
+        asyncio.run(_serve(finder, key, host, port, options.node, heal_at_end=options.at_end == "heal"))
+    except OSError as error:
+        print(f"faultlab-agent: cannot listen on {options.listen}: {error.strerror}", file=sys.stderr)
+        return _USAGE_ERROR
+    return 0
+
+
+def read_key(path: Path) -> bytes:
+    """The shared key, surrounding white space removed. Raises KeyFileError without a usable one."""
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise KeyFileError(
+            f"cannot read the key file {path}: {error.strerror}; mount the Secret faultlab-agent there, or "
+            "name another with --key-file"
+        ) from error
+    if len(key) < _MIN_KEY_LENGTH:
+        raise KeyFileError(
+            f"the key in {path} has {len(key)} bytes: expected {_MIN_KEY_LENGTH} or more "
+            "(head -c 32 /dev/urandom | base64)"
+        )
+    return key
+
+
+async def _serve(
+    finder: ContainerFinder, key: bytes, host: str, port: int, node: str, *, heal_at_end: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app = Agent(finder, key, _version(), heal_at_end=heal_at_end).app()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        _log.info("agent of node %s listens on %s:%d", node or "(unnamed)", host, port)
+        await stop.wait()
+        _log.info("ending: injections are %s", "healed" if heal_at_end else "left to their leases")
+    finally:
+        await runner.cleanup()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="faultlab-agent",
+        description="The node agent: cuts pods off from each other for as long as somebody wants it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--listen",
+        default=f"0.0.0.0:{AGENT_PORT}",
+        metavar="HOST:PORT",
+        help="where to serve HTTP (default %(default)s)",
+    )
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        default=_DEFAULT_KEY_FILE,
+        metavar="FILE",
+        help="the key that callers send as bearer token (default %(default)s)",
+    )
+    parser.add_argument(
+        "--runtime-root",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help=f"where ID/state.json of containers are; repeatable (default {_DEFAULT_RUNTIME_ROOT})",
+    )
+    parser.add_argument(
+        "--node", default=os.environ.get("NODE_NAME", ""), metavar="NAME", help="for the log (env NODE_NAME)"
+    )
+    parser.add_argument(
+        "--at-end",
+        choices=("heal", "leave"),
+        default="heal",
+        help="what SIGTERM does to injections that stand (default %(default)s)",
+    )
+    return parser
+
+
+def _split_listen(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"--listen {listen!r}: expected HOST:PORT, as 0.0.0.0:{AGENT_PORT}")
+    return host, int(port)
+
+
+def _version() -> str:
+    try:
+        return version("faultlab")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
