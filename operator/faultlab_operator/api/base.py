@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 GROUP: Final = "faultlab.dev"
 VERSION: Final = "v1alpha1"
@@ -37,6 +38,9 @@ MemberName = Annotated[
 ]
 """A member pod's name, `SYSTEM-INDEX`."""
 
+ShownName = Annotated[str, Field(max_length=63)]
+"""A name in a status: written by the operator, so nothing checks it."""
+
 Text = Annotated[str, Field(max_length=1024)]
 Time = Annotated[str, Field(max_length=40)]
 """RFC 3339, UTC."""
@@ -63,6 +67,27 @@ class Model(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Adds the rules, and the defaults of whole sub-objects (an API server fills an object's own
+        defaults only once the object is there)."""
+        reference = handler(schema)
+        node = handler.resolve_ref_schema(reference)
+        if cls.rules:
+            node["x-kubernetes-validations"] = [
+                {"rule": rule.rule, "message": rule.message} for rule in cls.rules
+            ]
+        for name, field in cls.model_fields.items():
+            if field.default_factory is None:
+                continue
+            default = field.get_default(call_default_factory=True, validated_data={})
+            if isinstance(default, Model):
+                written = {} if default == type(default)() else default.wire()
+                node["properties"][field.alias or to_camel(name)]["default"] = written
+        return reference
 
     def wire(self) -> dict[str, Any]:
         """As on the wire: camelCase, without what is not set."""

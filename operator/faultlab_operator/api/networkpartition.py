@@ -12,6 +12,7 @@ from faultlab_operator.api.base import (
     Name,
     Resource,
     Rule,
+    ShownName,
     Status,
     SystemReference,
     Text,
@@ -25,7 +26,7 @@ Role = Literal["leader", "follower", "followers", "any"]
 Direction = Literal["both", "in", "out"]
 ClientSide = Literal["both", "majority", "minority"]
 
-Members = Annotated[list[MemberName], Field(min_length=1, max_length=16)]
+Members = Annotated[list[MemberName], Field(min_length=1, max_length=9)]
 
 LabelValue = Annotated[
     str,
@@ -221,7 +222,7 @@ class NetworkPartitionStatus(Status):
         max_length=512,
         description="In a word, as `kubectl get` shows it: demo-0,demo-1 | demo-2,...",
     )
-    cut_off: list[MemberName] = Field(
+    cut_off: list[ShownName] = Field(
         default_factory=list, max_length=16, description="Members on the cut-off side."
     )
     cut_edges: list[Cut] = Field(default_factory=list, max_length=512)

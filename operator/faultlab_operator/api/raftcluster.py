@@ -7,10 +7,10 @@ from pydantic import Field
 from faultlab_operator.api.base import (
     AGE,
     Column,
-    MemberName,
     Model,
     Resource,
     Rule,
+    ShownName,
     Status,
     worded,
 )
@@ -134,7 +134,7 @@ class RaftClusterSpec(Model):
 class MemberStatus(Model):
     """One member as the operator last saw it."""
 
-    name: MemberName
+    name: ShownName
     reachable: bool = Field(description="Whether the operator reached its admin port at the last poll.")
     ready: bool = Field(default=False, description="Its log is replayed and it knows a leader.")
     role: str | None = Field(default=None, max_length=32)

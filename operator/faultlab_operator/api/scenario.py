@@ -8,11 +8,11 @@ from faultlab_operator.api.base import (
     AGE,
     API_VERSION,
     Column,
-    MemberName,
     Model,
     Name,
     Resource,
     Rule,
+    ShownName,
     Status,
     Text,
     Time,
@@ -171,6 +171,19 @@ class ScenarioSpec(Model):
             "timeout must be at least 10s and at most 2h: write for example timeout: 3m",
         ),
         Rule(
+            "self.timeline.all(e, !has(e.fault.spec.topology.size) || self.systems.all(s, "
+            "e.fault.spec.topology.size * 2 < s.spec.replicas))",
+            "topology.size is not a minority of the members: write a size of less than half of replicas, such "
+            "as 2 of 5",
+        ),
+        Rule(
+            f"!self.timeout.matches('{cel_pattern()}') || self.timeline.all(e, "
+            f"!e.at.matches('{cel_pattern()}') || !e.fault.spec.duration.matches('{cel_pattern()}') || "
+            "duration(e.at) + duration(e.fault.spec.duration) < duration(self.timeout))",
+            "the timeline is longer than timeout: write a longer timeout, or faults that begin sooner or end "
+            "earlier",
+        ),
+        Rule(
             "!self.expect.exists(e, has(e.check) && e.check == 'linearizable') || "
             "!self.systems.exists(s, s.metadata.name == self.load.system.name && s.spec.reads == 'stale')",
             "a system with reads: stale does not promise linearizable reads: write check: promisedReads "
@@ -190,13 +203,13 @@ class ScenarioPhase(Model):
 class ScenarioFault(Model):
     """One fault of the timeline and the resource that it became."""
 
-    name: Name
+    name: ShownName
     kind: str = Field(max_length=63)
     injected_at: Time | None = None
     observed_at: Time | None = None
     healed_at: Time | None = None
     heal_verified_at: Time | None = None
-    cut_off: list[MemberName] = Field(default_factory=list, max_length=16)
+    cut_off: list[ShownName] = Field(default_factory=list, max_length=16)
 
 
 class ScenarioCheck(Model):
