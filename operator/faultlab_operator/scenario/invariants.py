@@ -1,7 +1,7 @@
 """What Raft promises at all times, held against the members' own events (Raft paper, figure 3).
 
 - Election safety: at most one leader is elected in a term.
-- State machine safety (and with it log matching, which it rests on): no two members applied different
+- Log matching, as far as it was applied (state machine safety): no two members applied different
   entries at one index. `Applied` events carry a digest chained over every applied entry, so that
   logs which differ anywhere differ at every later index at which two digests can be compared.
 - A core that found its own promise broken says so with `InvariantViolated`.
@@ -24,7 +24,7 @@ def check_invariants(events: Iterable[RunEvent]) -> list[CheckRecord]:
     of_members = [event for event in events if event.source == "member"]
     return [
         _timed("electionSafety", of_members, election_safety),
-        _timed("stateMachineSafety", of_members, state_machine_safety),
+        _timed("logMatching", of_members, log_matching),
         _timed("memberInvariants", of_members, member_invariants),
     ]
 
@@ -52,7 +52,7 @@ def election_safety(events: Sequence[RunEvent]) -> tuple[int, Finding | None]:
     return count, (message, [event for _, several in guilty for event in several])
 
 
-def state_machine_safety(events: Sequence[RunEvent]) -> tuple[int, Finding | None]:
+def log_matching(events: Sequence[RunEvent]) -> tuple[int, Finding | None]:
     """Two `Applied` checkpoints at one index with different digests, or entries of different terms."""
     first_at: dict[int, RunEvent] = {}
     count = 0

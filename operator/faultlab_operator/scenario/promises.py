@@ -5,7 +5,6 @@ could have had: one that some client began to write before the read ended, or no
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from faultlab.history.events import Event
 
@@ -14,20 +13,12 @@ from faultlab_operator.scenario.operations import Operation
 READS = frozenset({"read", "get"})
 
 
-@dataclass(frozen=True)
-class InventedRead:
-    """A read that returned what nobody wrote."""
-
-    key: str | None
-    read: Operation
-
-
 def without_reads(events: Iterable[Event]) -> Iterator[Event]:
     """The history of the operations that must be linearizable all the same."""
     return (event for event in events if event.f not in READS)
 
 
-def invented_read(operations: Sequence[Operation]) -> InventedRead | None:
+def invented_read(operations: Sequence[Operation]) -> Operation | None:
     """The first ok read whose value nobody had begun to write to its key by the time it was returned."""
     first_written: dict[tuple[str | None, str], int] = {}
     for op in operations:
@@ -39,7 +30,7 @@ def invented_read(operations: Sequence[Operation]) -> InventedRead | None:
             continue
         written = first_written.get((op.key, repr(op.result)))
         if written is None or written > op.completed_ns:
-            return InventedRead(op.key, op)
+            return op
     return None
 
 

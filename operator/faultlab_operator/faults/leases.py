@@ -1,0 +1,176 @@
+"""Leases of all faults on all nodes: what is wanted is told to every agent each second, or it ends there.
+
+What is wanted of a node is computed afresh from the resources each time (`wanted`), never remembered, so
+that an operator that starts again, or a fault that is deleted, needs no case of its own. One task a node:
+an agent that does not answer delays no other.
+
+What may never happen: a node told of a part of what is wanted (the agent undoes what is left out), or a
+renewal that waits for a check, a status or another node.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from faultlab_chaos.contract.wire import InjectionsStatus, PartitionInjection, WantedInjections
+from faultlab_operator.core.clock import Clock
+from faultlab_operator.faults.agents import Agents
+from faultlab_operator.faults.errors import AgentError
+
+log = logging.getLogger(__name__)
+
+OWNER = "faultlab-operator"
+LEASE_MS = 3000
+RENEW_EVERY_S = 1.0
+RETRY_EVERY_S = 0.25
+
+Wanted = Mapping[str, tuple[PartitionInjection, ...]]
+"""By node, everything that should stand there now."""
+
+
+class NodeLease:
+    """One node's agent, told again and again what is wanted, until nothing is and it has said so."""
+
+    def __init__(self, node: str, agents: Agents, clock: Clock) -> None:
+        self.node = node
+        self.wanted: tuple[PartitionInjection, ...] = ()
+        self.confirmed: tuple[PartitionInjection, ...] | None = None
+        """What the agent last confirmed; None before the first answer."""
+        self.error: str = ""
+        """Why the last request failed; empty when it did not."""
+        self.applied: dict[tuple[str, str], str] = {}
+        """(fault, pod) -> why the agent could not apply it; empty when it did."""
+        self.found: frozenset[str] | None = None
+        """Faults of ours that stood on the node when this operator first spoke to its agent."""
+        self.lapsed: set[str] = set()
+        """Faults whose lease may have run out before it was renewed."""
+        self._sent_at: float | None = None
+        """When the last request that the agent confirmed was sent."""
+        self._agents = agents
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self.next_answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done with the next answer or failure; then there is another."""
+
+    def want(self, wanted: tuple[PartitionInjection, ...]) -> None:
+        """Takes effect at once if it differs from what was wanted before."""
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self._wake.set()
+
+    @property
+    def settled(self) -> bool:
+        return self.confirmed == self.wanted
+
+    def free_at(self) -> float:
+        """Monotonic time from when on nothing that was once confirmed can still stand in the kernel."""
+        return 0.0 if self._sent_at is None else self._sent_at + LEASE_MS / 1000
+
+    async def run(self) -> None:
+        """Renews until cancelled; an idle node costs nothing."""
+        while True:
+            self._wake.clear()
+            started = self._clock.monotonic()
+            await self._renew()
+            pause = RETRY_EVERY_S if self.error else RENEW_EVERY_S
+            pause -= self._clock.monotonic() - started
+            idle = self.settled and not self.wanted
+            try:
+                await asyncio.wait_for(self._wake.wait(), None if idle else max(0.0, pause))
+            except TimeoutError:
+                continue
+
+    async def _renew(self) -> None:
+        wanted = self.wanted
+        sent_at = self._clock.monotonic()
+        try:
+            if self.found is None:
+                self.found = _standing(await self._agents.standing(self.node))
+            status = await self._agents.put(self.node, WantedInjections(OWNER, wanted))
+        except AgentError as error:
+            if str(error) != self.error:
+                log.warning("%s", error)
+            self.error = str(error)
+        else:
+            self._note_lapses(wanted)
+            self.error, self.confirmed, self._sent_at = "", wanted, sent_at
+            self.applied = {
+                (state.id, state.pod.name): "" if state.applied else state.message or "not applied"
+                for state in status.injections
+                if state.owner == OWNER
+            }
+        answered, self.next_answer = self.next_answer, asyncio.get_running_loop().create_future()
+        answered.set_result(None)
+
+    def _note_lapses(self, wanted: tuple[PartitionInjection, ...]) -> None:
+        if self._sent_at is None or self.confirmed is None:
+            return
+        if self._clock.monotonic() - self._sent_at > LEASE_MS / 1000:
+            before = {injection.id for injection in self.confirmed}
+            self.lapsed |= before & {injection.id for injection in wanted}
+
+
+class Leases:
+    """All nodes' leases; `run` belongs into a task for as long as the operator lives."""
+
+    def __init__(self, agents: Agents, clock: Clock, wanted: Callable[[], Wanted]) -> None:
+        self._agents = agents
+        self._clock = clock
+        self._wanted = wanted
+        self._nodes: dict[str, NodeLease] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def sync(self) -> None:
+        """Computes what is wanted and tells the nodes where it changed."""
+        wanted = self._wanted()
+        for node in wanted.keys() - self._nodes.keys():
+            self.node(node)
+        for node, lease in self._nodes.items():
+            lease.want(wanted.get(node, ()))
+
+    def node(self, name: str) -> NodeLease:
+        """The node's lease, begun if need be: its agent is told once even if nothing is wanted."""
+        if name not in self._nodes:
+            self._nodes[name] = NodeLease(name, self._agents, self._clock)
+            self._tasks[name] = asyncio.create_task(self._nodes[name].run(), name=f"lease {name}")
+        return self._nodes[name]
+
+    def nodes_of(self, fault_id: str) -> list[NodeLease]:
+        """The nodes on which the fault is wanted."""
+        return [
+            lease
+            for lease in self._nodes.values()
+            if any(injection.id == fault_id for injection in lease.wanted)
+        ]
+
+    async def settle(self, nodes: list[NodeLease], timeout_s: float) -> list[NodeLease]:
+        """Waits until the agents confirmed what is wanted; returns those that have not in time."""
+        deadline = self._clock.monotonic() + timeout_s
+        while True:
+            waiting = [lease for lease in nodes if not lease.settled]
+            left = deadline - self._clock.monotonic()
+            if not waiting or left <= 0:
+                return waiting
+            answers = {lease.next_answer for lease in waiting}
+            await asyncio.wait(answers, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    def interrupted(self, fault_id: str) -> bool:
+        """Whether the fault's lease may have run out on some node since it was injected."""
+        return any(fault_id in lease.lapsed for lease in self._nodes.values())
+
+    async def close(self) -> None:
+        """Stops renewing. What stands ends with its lease."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+def _standing(status: InjectionsStatus) -> frozenset[str]:
+    """Faults of which every part still stands with time left."""
+    ids = {state.id for state in status.injections if state.owner == OWNER}
+    gone = {
+        state.id
+        for state in status.injections
+        if state.owner == OWNER and not (state.applied and state.lease_remaining_ms > 0)
+    }
+    return frozenset(ids - gone)

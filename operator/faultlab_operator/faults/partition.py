@@ -1,0 +1,365 @@
+"""NetworkPartition: from the resource to a cut that is proven, and to a heal that is proven.
+
+Stages, told from the status each time: choose the sides (pinned in the status before anything is cut),
+inject (all agents confirm), prove the cut by probes, hold it, heal at its time, prove the heal. A fault
+that cannot be is refused by the condition Selected=False; Unknown means that it is still tried.
+
+What may never happen: a cut that nobody renews and that stays (leases end in the kernel), a cut outside
+of what the status says, two partitions of one system at once.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+from faultlab_chaos.contract import grudges
+from faultlab_chaos.contract.grudges import Edge
+from faultlab_operator.api import NetworkPartition
+from faultlab_operator.api.networkpartition import Cut
+from faultlab_operator.core import Key, Services, rfc3339
+from faultlab_operator.core.cache import Object
+from faultlab_operator.core.clock import parse_rfc3339
+from faultlab_operator.faults.agents import Agents
+from faultlab_operator.faults.errors import AgentError, NotYet, Refusal
+from faultlab_operator.faults.leases import LEASE_MS, Leases, NodeLease, Wanted
+from faultlab_operator.faults.pods import PodAt, located
+from faultlab_operator.faults.proof import Proof, probe
+from faultlab_operator.faults.scope import Scope, find_scope, place_pods, who_leads
+from faultlab_operator.faults.selection import Selection, select
+from faultlab_operator.faults.standing import cut_edges, fault_id, heal_asked, is_finished, is_wanted, wanted
+from faultlab_operator.faults.writing import Writer
+
+log = logging.getLogger(__name__)
+
+KIND = "NetworkPartition"
+
+SELECT_WINDOW_S = 30.0
+"""How long a fault waits for its system, its leader; then it is refused, not to strike out of the blue."""
+INJECT_WINDOW_S = 5.0
+"""How long agents may take to confirm; then the fault is given up and undone."""
+PROVE_WINDOW_S = 3.0
+"""How long probes are repeated at once; then EffectObserved is False and they go on each second."""
+VERIFY_WINDOW_S = 10.0
+"""How long probes are repeated after the heal; then HealVerified is False for good."""
+AGENT_WAIT_S = 1.5
+SOON_S = 0.1
+HOLD_S = 0.5
+FOLLOW_S = 0.2
+
+
+class PartitionReconciler:
+    """Brings NetworkPartitions about. One for the operator's life; `close` stops renewing leases."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._agents = Agents(
+            services.cache, services.http, services.settings.namespace, services.settings.agent_key_path
+        )
+        self._leases = Leases(self._agents, services.clock, self._wanted)
+        self._choosing = asyncio.Lock()
+        self._mine: set[str] = set()
+        """Faults that this process injected, or found standing without a gap."""
+        services.cache.listen(self._on_change)
+
+    async def close(self) -> None:
+        await self._leases.close()
+
+    async def reconcile(self, key: Key) -> float | None:
+        obj = self._services.cache.get(KIND, key.namespace, key.name)
+        if obj is None:
+            self._leases.sync()
+            return None
+        partition = NetworkPartition.parse(obj)
+        status = partition.status
+        write = Writer(self._services, obj, partition)
+        if status.heal_verified_at or write.is_false("HealVerified"):
+            return None
+        if status.healed_at:
+            return await self._verify_heal(obj, write)
+        if is_finished(obj):
+            return None
+        if not write.is_true("Selected"):
+            return await self._choose(obj, partition, write)
+        if not is_wanted(obj, self._services.clock.now()):
+            return await self._heal(obj, write)
+        if not status.injected_at:
+            return await self._inject(obj, write)
+        return await self._hold(obj, partition, write)
+
+    def _on_change(self, key: Key, _before: Object | None, now: Object | None) -> None:
+        """A pod that restarted under a fault is put under it at once; a deleted fault heals at once."""
+        if (key.kind == "Pod" and self._any_wanted()) or (key.kind == KIND and now is None):
+            self._leases.sync()
+
+    def _any_wanted(self) -> bool:
+        now = self._services.clock.now()
+        return any(is_wanted(obj, now) for obj in self._services.cache.list(KIND))
+
+    def _wanted(self) -> Wanted:
+        return wanted(self._services.cache.list(KIND), self._pods_of, self._services.clock.now())
+
+    def _pods_of(self, obj: Object) -> dict[str, PodAt]:
+        """Where the pods at the ends of the fault's cut edges run now."""
+        selector = obj["spec"].get("selector") or {}
+        namespaces = selector.get("namespaces") or [obj["metadata"]["namespace"]]
+        names = {name for edge in cut_edges(obj) for name in edge}
+        found = {}
+        for namespace in namespaces:
+            for name in names:
+                pod = self._services.cache.get("Pod", namespace, name)
+                at = None if pod is None else located(pod)
+                if at is not None:
+                    found[name] = at
+        return found
+
+    async def _choose(self, obj: Object, partition: NetworkPartition, write: Writer) -> float | None:
+        if heal_asked(obj):
+            await write.refuse("Cancelled", "ended before it began")
+            return None
+        async with self._choosing:
+            try:
+                scope = find_scope(partition, self._services.cache)
+                self._alone(obj, scope)
+                selection, seed = self._select(partition, scope)
+            except NotYet as error:
+                return await self._wait_to_choose(partition, write, error)
+            except Refusal as error:
+                await write.refuse(error.reason, str(error))
+                return None
+            status = partition.status
+            status.seed = seed
+            _pin(partition, scope, selection)
+            if partition.spec.dry_run:
+                write.condition("Selected", True, "DryRun", f"would cut {status.cut}")
+                write.condition("Injected", False, "DryRun", "dryRun: true cuts nothing")
+                await write.save("DryRun", f"would cut {status.cut}")
+                return None
+            write.condition("Selected", True, "Chosen", f"cuts {status.cut}")
+            await write.save("Selected", f"cuts {status.cut}")
+        current = self._services.cache.get(KIND, write.namespace, write.name)
+        return 0.0 if current is None else await self._inject(current, write)
+
+    async def _wait_to_choose(
+        self, partition: NetworkPartition, write: Writer, error: NotYet
+    ) -> float | None:
+        created = partition.metadata.creation_timestamp
+        if created is not None:
+            age = self._services.clock.now() - parse_rfc3339(created)
+            if age > timedelta(seconds=SELECT_WINDOW_S):
+                await write.refuse(
+                    error.reason,
+                    f"{error}; given up after {SELECT_WINDOW_S:.0f} s: apply it again when there is",
+                )
+                return None
+        write.condition("Selected", None, error.reason, f"waiting: {error}")
+        await write.save()
+        return SOON_S
+
+    def _alone(self, obj: Object, scope: Scope) -> None:
+        """Raises Refusal where another partition of the same system stands or is about to."""
+        now = self._services.clock.now()
+        for other in self._services.cache.list(KIND):
+            if other["metadata"].get("uid") == obj["metadata"].get("uid") or not is_wanted(other, now):
+                continue
+            names = {name for edge in cut_edges(other) for name in edge}
+            if names & set(scope.members) and other["metadata"]["namespace"] == scope.namespace:
+                until = (other.get("status") or {}).get("healsAt", "its time")
+                raise Refusal(
+                    "AlreadyPartitioned",
+                    f"{other['metadata']['name']} partitions {scope.system} already, until {until}: "
+                    "delete it, or apply this one again when it has healed",
+                )
+
+    def _select(self, partition: NetworkPartition, scope: Scope) -> tuple[Selection, int]:
+        seed = partition.status.seed
+        if seed is None:
+            seed = partition.spec.seed
+        if seed is None:
+            seed = random.SystemRandom().randrange(2**32)
+        members = who_leads(scope, self._services.members)
+        return select(partition.spec, members, scope.load_pods, seed), seed
+
+    async def _inject(self, obj: Object, write: Writer) -> float | None:
+        """Has every agent apply it; the sides stand in the status already."""
+        self._leases.sync()
+        nodes = self._leases.nodes_of(fault_id(obj))
+        late = await self._leases.settle(nodes, AGENT_WAIT_S)
+        problem = _problem(fault_id(obj), nodes, late) if nodes else "no pod of it runs"
+        now = self._services.clock.now()
+        if problem:
+            return await self._injection_fails(write, problem)
+        status = write.partition.status
+        status.injected_at = rfc3339(now)
+        status.heals_at = rfc3339(now + timedelta(milliseconds=write.partition.spec.duration.ms))
+        write.condition("Injected", True, "Applied", f"{len(status.cut_edges)} edges are cut")
+        self._mine.add(fault_id(obj))
+        await write.save("Injected", f"cut {status.cut} until {status.heals_at}")
+        return await self._prove_cut(obj, write)
+
+    async def _injection_fails(self, write: Writer, problem: str) -> float | None:
+        selected_at = parse_rfc3339(write.since("Selected"))
+        if self._services.clock.now() - selected_at < timedelta(seconds=INJECT_WINDOW_S):
+            write.condition("Injected", None, "Applying", problem)
+            await write.save()
+            return SOON_S
+        write.condition("Injected", False, "AgentFailed", f"given up: {problem}")
+        write.partition.status.message = problem[:1024]
+        await write.save("InjectionFailed", problem, warning=True)
+        self._leases.sync()
+        return None
+
+    async def _prove_cut(self, obj: Object, write: Writer) -> float | None:
+        status = write.partition.status
+        assert status.injected_at is not None
+        cut = {Edge(edge.source, edge.target) for edge in status.cut_edges}
+        proof = await self._probe(obj, cut)
+        now = self._services.clock.now()
+        if isinstance(proof, Proof) and proof.holds:
+            if status.observed_at is None:
+                status.observed_at = rfc3339(now)
+            write.condition(
+                "EffectObserved",
+                True,
+                "ProbesAgree",
+                f"{len(cut)} edges swallow datagrams, all others deliver them",
+            )
+            await write.save("EffectObserved", f"probes prove the cut {status.cut}")
+            return self._pause(write.partition)
+        said = proof.describe() if isinstance(proof, Proof) else proof
+        if now - parse_rfc3339(status.injected_at) < timedelta(seconds=PROVE_WINDOW_S):
+            write.condition("EffectObserved", None, "Probing", said)
+            await write.save()
+            return SOON_S
+        write.condition("EffectObserved", False, "ProbesDisagree", said)
+        status.message = said[:1024]
+        await write.save("EffectNotObserved", said, warning=True)
+        return min(1.0, self._pause(write.partition))
+
+    async def _hold(self, obj: Object, partition: NetworkPartition, write: Writer) -> float | None:
+        """Leases are renewed elsewhere: here is what changes while the cut stands."""
+        self._leases.sync()
+        await self._note_interruption(obj, write)
+        if not write.is_true("EffectObserved"):
+            return await self._prove_cut(obj, write)
+        side = partition.spec.topology.with_
+        if side is not None and side.follow and await self._follow(partition, write):
+            return SOON_S
+        return self._pause(partition)
+
+    async def _note_interruption(self, obj: Object, write: Writer) -> None:
+        """Says so when the cut did not stand all the time: nobody renewed its lease."""
+        fault = fault_id(obj)
+        lapsed = self._leases.interrupted(fault)
+        if fault not in self._mine:
+            nodes = self._leases.nodes_of(fault)
+            await self._leases.settle(nodes, AGENT_WAIT_S)
+            lapsed = lapsed or any(lease.found is not None and fault not in lease.found for lease in nodes)
+            if all(lease.settled for lease in nodes):
+                self._mine.add(fault)
+        if lapsed and not write.is_true("Interrupted"):
+            message = (
+                f"the lease of {LEASE_MS / 1000:.0f} s ran out before it was renewed (the operator or an "
+                f"agent was away): the cut healed for a while and is made again until {write.partition.status.heals_at}"
+            )
+            write.condition("Interrupted", True, "LeaseRanOut", message)
+            write.condition("EffectObserved", None, "Probing", "injected again")
+            await write.save("Interrupted", message, warning=True)
+
+    async def _follow(self, partition: NetworkPartition, write: Writer) -> bool:
+        """Moves the cut with the role; whether it moved."""
+        try:
+            scope = find_scope(partition, self._services.cache)
+            selection, _ = self._select(partition, scope)
+        except (NotYet, Refusal):
+            return False
+        if set(selection.edges) == {Edge(cut.source, cut.target) for cut in partition.status.cut_edges}:
+            return False
+        _pin(partition, scope, selection)
+        write.condition("Selected", True, "Followed", f"cuts {partition.status.cut}")
+        write.condition("EffectObserved", None, "Probing", "the role moved")
+        await write.save("Followed", f"the role moved: cuts {partition.status.cut}")
+        self._leases.sync()
+        return True
+
+    async def _heal(self, obj: Object, write: Writer) -> float | None:
+        self._leases.sync()
+        nodes = [self._leases.node(name) for name in sorted({at.node for at in self._pods_of(obj).values()})]
+        late = await self._leases.settle(nodes, AGENT_WAIT_S)
+        now = self._services.clock
+        if any(lease.free_at() > now.monotonic() for lease in late):
+            write.condition("Healed", None, "Healing", _problem(fault_id(obj), nodes, late))
+            await write.save()
+            return SOON_S
+        status = write.partition.status
+        status.healed_at = rfc3339(now.now())
+        if not status.injected_at:
+            write.condition("Injected", False, "Cancelled", "ended before it was injected")
+        how = "its lease ended" if late else "every agent removed it"
+        write.condition("Healed", True, "LeaseEnded" if late else "Removed", how)
+        await write.save("Healed", f"healed {status.cut}: {how}")
+        return await self._verify_heal(obj, write)
+
+    async def _verify_heal(self, obj: Object, write: Writer) -> float | None:
+        status = write.partition.status
+        assert status.healed_at is not None
+        proof = await self._probe(obj, set())
+        now = self._services.clock.now()
+        if isinstance(proof, Proof) and proof.holds:
+            status.heal_verified_at = rfc3339(now)
+            write.condition("HealVerified", True, "ProbesAgree", "datagrams pass every edge again")
+            await write.save("HealVerified", f"probes prove the heal of {status.cut}")
+            return None
+        said = proof.describe() if isinstance(proof, Proof) else proof
+        given_up = now - parse_rfc3339(status.healed_at) > timedelta(seconds=VERIFY_WINDOW_S)
+        write.condition("HealVerified", False if given_up else None, "ProbesDisagree", said)
+        await write.save(*(("HealNotVerified", said) if given_up else ()), warning=given_up)
+        return None if given_up else SOON_S
+
+    async def _probe(self, obj: Object, cut: set[Edge]) -> Proof | str:
+        """One round over all edges among the system's members and loads; a string says why there was none."""
+        try:
+            scope = find_scope(NetworkPartition.parse(obj), self._services.cache)
+            pods = place_pods(scope, self._services.cache)
+            left = set(_every_edge(scope)) - cut
+            return await probe(self._agents, pods, cut, left)
+        except (AgentError, NotYet, Refusal) as error:
+            return str(error)
+
+    def _pause(self, partition: NetworkPartition) -> float:
+        """Until the heal, or until something that is only found by looking is looked at."""
+        status = partition.status
+        assert status.heals_at is not None
+        left = (parse_rfc3339(status.heals_at) - self._services.clock.now()).total_seconds()
+        side = partition.spec.topology.with_
+        look = FOLLOW_S if side is not None and side.follow else HOLD_S
+        return max(0.0, min(left, look))
+
+
+def _pin(partition: NetworkPartition, scope: Scope, selection: Selection) -> None:
+    status = partition.status
+    status.cut_off = list(selection.cut_off)
+    status.cut_edges = [Cut(source=edge.source, target=edge.target) for edge in selection.edges]
+    status.leader_at_injection = status.leader_at_injection or selection.leader
+    rest = [name for name in scope.members if name not in selection.cut_off]
+    shape = f"{','.join(selection.cut_off)} | {','.join(rest)}" if selection.cut_off else "each | some others"
+    status.cut = f"{shape} ({partition.spec.topology.type})"[:512]
+
+
+def _every_edge(scope: Scope) -> tuple[Edge, ...]:
+    """Member to member, and between members and load pods; load pods do not talk to each other."""
+    members = grudges.open_edges(scope.members, {})
+    loads = [(load, member) for load in scope.load_pods for member in scope.members]
+    return (*members, *(Edge(a, b) for a, b in loads), *(Edge(b, a) for a, b in loads))
+
+
+def _problem(fault: str, nodes: list[NodeLease], late: list[NodeLease]) -> str:
+    """Why not every agent has it as wanted; empty when they all have."""
+    said = [lease.error or f"the agent of node {lease.node} has not answered yet" for lease in late]
+    for lease in nodes:
+        said += [
+            f"pod {pod}: {why}"
+            for (owner, pod), why in sorted(lease.applied.items())
+            if owner == fault and why
+        ]
+    return "; ".join(said)
