@@ -1,0 +1,90 @@
+"""`faultlab-node SYSTEM --config FILE`: one member of one system, as a process."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from faultlab import __version__
+from faultlab.contract.member import RaftConfig
+from faultlab.runtime.errors import ConfigError, MemberError
+
+EXIT_CONFIG = 2
+_MAX_CONFIG_BYTES = 1024 * 1024
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script. Exits 0 after SIGTERM or SIGINT, 2 for wrong configuration, 1 when it cannot run."""
+    arguments = _parser().parse_args(argv)
+    try:
+        _run_raft(arguments)
+    except MemberError as error:
+        sys.exit(_complain(error, error.exit_code))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="faultlab-node", description="Runs one member of a distributed system, until SIGTERM."
+    )
+    parser.add_argument("--version", action="version", version=f"faultlab-node {__version__}")
+    systems = parser.add_subparsers(dest="system", required=True, metavar="SYSTEM")
+    raft = systems.add_parser(
+        "raft",
+        help="a key-value store replicated by Raft",
+        description="One member of a RaftCluster: clients (RESP), peers and admin HTTP on the ports that"
+        " the configuration gives it.",
+    )
+    raft.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="JSON, the same for all members"
+    )
+    raft.add_argument(
+        "--member",
+        default=os.environ.get("POD_NAME"),
+        metavar="NAME",
+        help="which member this is (default: the environment's POD_NAME)",
+    )
+    raft.add_argument(
+        "--listen", default="0.0.0.0", metavar="ADDRESS", help="address to listen on (default: %(default)s)"
+    )
+    return parser
+
+
+def _run_raft(arguments: argparse.Namespace) -> None:
+    config = read_config(arguments.config)
+    if not arguments.member:
+        raise ConfigError("which member is this? Give --member NAME, or set POD_NAME in the environment")
+    # Imported here: --help and a wrong configuration need no event loop.
+    from faultlab.raft.errors import RaftError
+    from faultlab.raft.member import RaftMember
+    from faultlab.runtime.process import log_to_stderr, run
+
+    log_to_stderr()
+    try:
+        run(lambda: RaftMember(config, arguments.member, arguments.listen))
+    except RaftError as error:
+        sys.exit(_complain(error, MemberError.exit_code))
+
+
+def read_config(path: Path) -> RaftConfig:
+    """The configuration in `path`; raises ConfigError with what is wrong and where."""
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path} is longer than {_MAX_CONFIG_BYTES} bytes; is it the configuration?")
+        return msgspec.json.decode(path.read_bytes(), type=RaftConfig)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path} is no configuration of a RaftCluster: {error}") from error
+
+
+def _complain(error: Exception, code: int) -> int:
+    """One line on standard error; gives the code back."""
+    if logging.getLogger().hasHandlers():
+        logging.getLogger("faultlab").error("%s", error)
+    else:
+        print(f"faultlab-node: {error}", file=sys.stderr)
+    return code

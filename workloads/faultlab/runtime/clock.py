@@ -1,0 +1,27 @@
+"""Time, as an object: whatever needs it is handed one, so that a simulator can hand it another."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Reads two clocks that need not agree."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never run backwards; CLOCK_MONOTONIC, shared by all processes of one kernel."""
+        ...
+
+    def wall_time(self) -> str:
+        """RFC 3339, UTC, with microseconds: `2026-01-02T03:04:05.000006Z`."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def wall_time(self) -> str:
+        return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

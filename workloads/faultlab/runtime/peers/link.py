@@ -1,0 +1,292 @@
+"""One outgoing connection to one peer, dialled again whenever it is lost or falls silent.
+
+A partition drops packets and says nothing, and TCP then waits longer and longer before it tries again:
+after a cut of ten seconds an old connection may stay mute for several more. So a connection on which
+nothing was acknowledged for `silence_s` is dropped, and dialled anew, each attempt with a fresh SYN
+and a short timeout: the first attempt after the partition's end succeeds. This takes for granted that a
+round trip takes less than a heartbeat, which Raft's timing takes for granted anyway.
+
+What cannot be sent is dropped, not kept: protocols tolerate loss, and what is stale only delays
+what is new. Droppable frames give way to newer ones; `send_request` refuses instead, so that the caller
+can say that nothing happened.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from ..errors import ProtocolError
+from .frames import MAX_HANDSHAKE_BYTES, REFUSED, WELCOME, FrameReader, Hello, encode_hello, frame
+from .sockets import SilenceDetector, prepare_peer_socket
+
+log = logging.getLogger("faultlab.peers")
+
+MAX_QUEUED_BYTES = 32 * 1024 * 1024
+"""Of droppable frames, and of requests, each: beyond it the oldest goes, or the newest is refused."""
+MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+"""Written but not yet taken by the kernel, beyond which even urgent frames are dropped."""
+_HIGH_WATER_BYTES = 256 * 1024
+_RESOLVE_TIMEOUT_S = 1.0
+
+
+class LinkTimes(msgspec.Struct, frozen=True):
+    """How quickly a link gives up and tries again, in seconds."""
+
+    connect_s: float
+    """One attempt, with its handshake."""
+    silence_s: float
+    """In flight and unacknowledged for so long: the connection is dropped."""
+    check_s: float
+    """Between two looks at it."""
+    retry_min_s: float = 0.02
+    retry_max_s: float = 0.1
+
+    @classmethod
+    def for_heartbeat(cls, heartbeat_s: float) -> "LinkTimes":
+        """For a protocol that sends something at least every `heartbeat_s`."""
+        return cls(
+            connect_s=min(max(2 * heartbeat_s, 0.1), 1.0),
+            silence_s=min(max(2 * heartbeat_s, 0.1), 1.0),
+            check_s=min(max(heartbeat_s / 2, 0.02), 0.25),
+        )
+
+
+class PeerLink:
+    """Sends frames to one peer while it can."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        hello: Hello,
+        times: LinkTimes,
+        rng: random.Random,
+        on_up: Callable[[str], None],
+        on_down: Callable[[str], None],
+    ) -> None:
+        """`on_up(peer)` once it is welcome, `on_down(peer)` once what was sent may be lost."""
+        self.peer = hello.to
+        self._address = address
+        self._hello = hello
+        self._times = times
+        self._rng = rng
+        self._on_up = on_up
+        self._on_down = on_down
+        self._resolved: tuple[socket.AddressFamily, tuple[str, int]] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._writable = True
+        self._droppable: deque[bytes] = deque()
+        self._requests: deque[bytes] = deque()
+        self._droppable_bytes = 0
+        self._request_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._complaint = ""
+        self.dropped_frames = 0
+        self.reconnects = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the peer has welcomed this connection and it has not been lost since."""
+        return self._transport is not None
+
+    def start(self) -> None:
+        """Dials, now and ever again."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link to {self.peer}")
+
+    async def stop(self) -> None:
+        """Closes for good."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def send_urgent(self, channel: int, payload: bytes) -> None:
+        """Sends ahead of everything that waits; dropped when there is no connection or it is choked."""
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() > MAX_BUFFERED_BYTES:
+            self.dropped_frames += 1
+        else:
+            transport.write(frame(channel, payload))
+
+    def send_bulk(self, channel: int, payload: bytes) -> None:
+        """Sends in order behind other bulk; over the bound the oldest waiting is dropped."""
+        if self._transport is None:
+            self.dropped_frames += 1
+        elif self._writable and not self._droppable:
+            self._transport.write(frame(channel, payload))
+        else:
+            data = frame(channel, payload)
+            self._droppable.append(data)
+            self._droppable_bytes += len(data)
+            while self._droppable_bytes > MAX_QUEUED_BYTES:
+                self._droppable_bytes -= len(self._droppable.popleft())
+                self.dropped_frames += 1
+
+    def send_request(self, channel: int, payload: bytes) -> bool:
+        """As `send_bulk`, but False, and certainly not sent, when it cannot be. `on_down` ends it else."""
+        if self._transport is None:
+            return False
+        if self._writable and not self._requests:
+            self._transport.write(frame(channel, payload))
+            return True
+        if self._request_bytes + len(payload) > MAX_QUEUED_BYTES:
+            return False
+        data = frame(channel, payload)
+        self._requests.append(data)
+        self._request_bytes += len(data)
+        return True
+
+    def writable(self, writable: bool) -> None:
+        """The socket's buffer has filled up or emptied."""
+        self._writable = writable
+        while self._writable and self._transport is not None and (self._requests or self._droppable):
+            if self._requests:
+                data = self._requests.popleft()
+                self._request_bytes -= len(data)
+            else:
+                data = self._droppable.popleft()
+                self._droppable_bytes -= len(data)
+            self._transport.write(data)
+
+    async def _run(self) -> None:
+        delay_s = self._times.retry_min_s
+        while True:
+            try:
+                async with asyncio.timeout(self._times.connect_s + _RESOLVE_TIMEOUT_S):
+                    connection = await self._connect()
+            except (OSError, ProtocolError, TimeoutError) as error:
+                self._complain(error)
+                await asyncio.sleep(delay_s * self._rng.uniform(0.5, 1.0))
+                delay_s = min(2 * delay_s, self._times.retry_max_s)
+                continue
+            delay_s = self._times.retry_min_s
+            self._complaint = ""
+            await self._hold(connection)
+            self.reconnects += 1
+
+    async def _connect(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        family, address = await self._resolve()
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        connection: _Connection | None = None
+        try:
+            sock.setblocking(False)
+            prepare_peer_socket(sock)
+            async with asyncio.timeout(self._times.connect_s):
+                await loop.sock_connect(sock, address)
+                detector = SilenceDetector(sock)
+                _, connection = await loop.create_connection(lambda: _Connection(self, detector), sock=sock)
+                connection.transport.write(encode_hello(self._hello))
+                await connection.welcome
+        except BaseException:
+            if connection is not None:
+                connection.transport.abort()
+            else:
+                sock.close()
+            raise
+        return connection
+
+    async def _resolve(self) -> tuple[socket.AddressFamily, tuple[str, int]]:
+        """Looks the name up anew, as a restarted pod has a new address; else the last answer serves."""
+        host, port = self._address
+        try:
+            async with asyncio.timeout(_RESOLVE_TIMEOUT_S):
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError):
+            if self._resolved is None:
+                raise
+        else:
+            family, _, _, _, address = found[0]
+            self._resolved = (family, (str(address[0]), int(address[1])))
+        return self._resolved
+
+    async def _hold(self, connection: "_Connection") -> None:
+        """Keeps the connection in use until it is lost or silent."""
+        transport = connection.transport
+        transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._writable = True
+        self._transport = transport
+        log.info("connected to %s", self.peer)
+        self._on_up(self.peer)
+        reason = "closed"
+        try:
+            while not connection.lost.done():
+                await asyncio.wait([connection.lost], timeout=self._times.check_s)
+                silent_s = connection.silent_for()
+                if silent_s > self._times.silence_s:
+                    reason = f"nothing acknowledged for {silent_s * 1000:.0f} ms"
+                    break
+        finally:
+            self._transport = None
+            transport.abort()
+            self._droppable.clear()
+            self._requests.clear()
+            self._droppable_bytes = self._request_bytes = 0
+            log.info("connection to %s lost: %s", self.peer, reason)
+            self._on_down(self.peer)
+
+    def _complain(self, error: Exception) -> None:
+        """Logs why dialling fails, once for each reason."""
+        complaint = str(error) or type(error).__name__
+        if complaint != self._complaint:
+            self._complaint = complaint
+            log.info("cannot reach %s at %s:%d: %s", self.peer, *self._address, complaint)
+
+
+class _Connection(asyncio.Protocol):
+    """The dialling side of one connection: reads nothing but the answer to its handshake."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, link: PeerLink, detector: SilenceDetector) -> None:
+        loop = asyncio.get_running_loop()
+        self._link = link
+        self._detector = detector
+        self._reader = FrameReader(MAX_HANDSHAKE_BYTES)
+        self.welcome: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+
+    def silent_for(self) -> float:
+        """Seconds in which nothing that is in flight was acknowledged."""
+        return 0.0 if self.lost.done() else self._detector.silent_for(asyncio.get_running_loop().time())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._reader.feed(data)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        for channel, payload in frames:
+            if channel == WELCOME and not self.welcome.done():
+                self.welcome.set_result(None)
+            elif channel == REFUSED:
+                self._fail(ProtocolError(f"refused: {payload[:200].decode('utf-8', 'replace')}"))
+            else:
+                self._fail(
+                    ProtocolError(f"unexpected frame on channel {channel}; only the dialling side sends")
+                )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(exc or ConnectionResetError("closed by the other side"))
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._link.writable(False)
+
+    def resume_writing(self) -> None:
+        self._link.writable(True)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.welcome.done():
+            self.welcome.set_exception(error)
+        self.transport.abort()

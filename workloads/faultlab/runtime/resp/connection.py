@@ -1,0 +1,206 @@
+"""One client: requests in order in, replies in the same order out.
+
+Requests are dispatched as they arrive, so that those of one turn of the loop become one batch, but only
+requests of one kind overlap: a read behind a write waits for it and a write behind a read likewise, so a
+pipeline means what it says in Redis. Bounds: MAX_IN_FLIGHT requests or MAX_IN_FLIGHT_BYTES of them;
+at either, and while the client does not read its replies, nothing more is read from the socket.
+"""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from ..errors import ProtocolError
+from .encoder import Result, encode, encode_meta, error_line
+from .handler import CommandSpec, Kind
+from .parser import RequestParser
+from .session import LOCAL_COMMANDS, Session, run_local
+
+if TYPE_CHECKING:
+    from .server import RespServer
+
+MAX_IN_FLIGHT = 1024
+MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
+_READ_AHEAD_BYTES = 64 * 1024
+"""What a stalled connection may still take in before its socket is no longer read."""
+
+
+class ReplySlot:
+    """The place of one reply; resolved once, in any order."""
+
+    __slots__ = ("_connection", "cost", "reply")
+
+    def __init__(self, connection: "RespConnection", cost: int) -> None:
+        self._connection = connection
+        self.cost = cost
+        self.reply: bytes | None = None
+
+    def resolve(self, result: Result, member: str | None, term: int | None) -> None:
+        self._connection.resolved(self, result, member, term)
+
+
+class RespConnection(asyncio.Protocol):
+    """The protocol of one client's socket."""
+
+    def __init__(self, server: "RespServer") -> None:
+        self._server = server
+        self._handler = server.handler
+        self._parser = RequestParser()
+        self._transport: asyncio.Transport | None = None
+        self.session = Session()
+        self._slots: deque[ReplySlot] = deque()
+        self._out: list[bytes] = []
+        self._in_flight_bytes = 0
+        self._kind = Kind.LOCAL
+        self._waiting: tuple[CommandSpec, list[bytes]] | None = None
+        self._read_ahead = 0
+        self._reading = True
+        self._writable = True
+        self._dispatching = False
+        self._closing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)
+        if not self._server.admit(self):
+            transport.write(b"-ERR max number of clients reached\r\n")
+            self._closing = True
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._server.forget(self)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._dispatch()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        try:
+            self._parser.feed(data)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        self._read_ahead += len(data)
+        self._dispatch()
+        if self._reading and self._read_ahead > _READ_AHEAD_BYTES and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resolved(self, slot: ReplySlot, result: Result, member: str | None, term: int | None) -> None:
+        """A slot's answer has come: send what is complete from the front."""
+        if self._closing:
+            return
+        session = self.session
+        reply = encode(result, session.resp3)
+        if session.meta:
+            reply = b"*2\r\n" + reply + encode_meta(member, term, session.resp3)
+        slot.reply = reply
+        slots = self._slots
+        while slots and (reply_ready := slots[0].reply) is not None:
+            self._in_flight_bytes -= slots.popleft().cost
+            self._out.append(reply_ready)
+        if self._out:
+            self._server.flush_soon(self)
+        if not slots or self._read_ahead:
+            self._dispatch()
+
+    def flush(self) -> None:
+        """Writes the replies that are ready, in one piece."""
+        if self._out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+        if self._closing and self._transport is not None:
+            self._transport.close()
+
+    def close(self) -> None:
+        """Closes after what was written."""
+        self._closing = True
+        self.flush()
+
+    def _dispatch(self) -> None:
+        """Starts as many requests as may start now."""
+        if self._dispatching or self._closing:
+            return
+        self._dispatching = True
+        try:
+            exhausted = self._dispatch_ready()
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        finally:
+            self._dispatching = False
+        if exhausted:
+            self._read_ahead = 0
+            if not self._reading and self._transport is not None:
+                self._reading = True
+                self._transport.resume_reading()
+
+    def _dispatch_ready(self) -> bool:
+        """True when every complete request was started, False when one has to wait."""
+        while not self._closing:
+            if (
+                not self._writable
+                or len(self._slots) >= MAX_IN_FLIGHT
+                or self._in_flight_bytes >= MAX_IN_FLIGHT_BYTES
+            ):
+                return False
+            if self._waiting is None:
+                args = self._parser.next()
+                if args is None:
+                    return True
+                spec = self._find(args)
+                if spec is None:
+                    continue
+            else:
+                spec, args = self._waiting
+                self._waiting = None
+            if self._slots and (spec.kind is not self._kind or spec.kind is Kind.LOCAL):
+                self._waiting = (spec, args)
+                return False
+            self._start(spec, args)
+        return True
+
+    def _find(self, args: list[bytes]) -> CommandSpec | None:
+        """The command that a request names; answers with an error and gives None if it is no good."""
+        name = args[0].decode("latin-1").upper()
+        spec = self._handler.commands.get(name) or LOCAL_COMMANDS.get(name)
+        if spec is None:
+            shown = args[0][:64].decode("utf-8", "replace")
+            self._fail(f"ERR unknown command '{shown}'; COMMAND lists what this member knows", len(args[0]))
+        elif not spec.admits(len(args)):
+            self._fail(f"ERR wrong number of arguments for '{spec.name.lower()}' command", 0)
+            return None
+        return spec
+
+    def _start(self, spec: CommandSpec, args: list[bytes]) -> None:
+        self._kind = spec.kind
+        if spec.kind is Kind.LOCAL:
+            slot = self._open_slot(0)
+            slot.resolve(run_local(self, self._server, spec, args), None, None)
+            if self.session.quitting:
+                self.close()
+            return
+        command = self._handler.prepare(spec, args)
+        if isinstance(command, str):
+            self._open_slot(0).resolve(command, None, None)
+        else:
+            self._handler.submit(spec.kind, command, self._open_slot(len(command)))
+
+    def _open_slot(self, cost: int) -> ReplySlot:
+        slot = ReplySlot(self, cost)
+        self._slots.append(slot)
+        self._in_flight_bytes += cost
+        return slot
+
+    def _fail(self, message: str, cost: int) -> None:
+        self._open_slot(cost).resolve(error_line(message), None, None)
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Garbage: tell why, after the replies that are ready, and close."""
+        self._out.append(encode(error_line(f"ERR Protocol error: {error}"), False))
+        self.close()

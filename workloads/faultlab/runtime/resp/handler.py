@@ -1,0 +1,62 @@
+"""What a system gives the client port: its commands, and where their requests go."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from .encoder import Result
+
+
+class Kind(IntEnum):
+    """How requests on one connection may overlap: only with requests of the same kind."""
+
+    LOCAL = 0
+    READ = 1
+    WRITE = 2
+
+
+class CommandSpec(msgspec.Struct, frozen=True):
+    """One command, as `COMMAND` describes it and as it is dispatched."""
+
+    name: str
+    arity: int
+    """Arguments with the name; negative: at least so many. As in Redis."""
+    kind: Kind
+    summary: str
+    flags: tuple[str, ...] = ()
+    first_key: int = 0
+    last_key: int = 0
+    step: int = 0
+
+    def admits(self, count: int) -> bool:
+        """Whether `count` arguments, the name among them, are right."""
+        return count == self.arity if self.arity >= 0 else count >= -self.arity
+
+
+class Slot(Protocol):
+    """The place of one reply in its connection's order."""
+
+    def resolve(self, result: Result, member: str | None, term: int | None) -> None:
+        """Answers, exactly once. `member` and `term`: who proposed or served it as leader, if known."""
+        ...
+
+
+class Handler(Protocol):
+    """The system behind the port. Called on the loop; must not block."""
+
+    commands: Mapping[str, CommandSpec]
+    """By upper-case name; all are READ or WRITE."""
+
+    def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
+        """Checks a request whose arity is right: its encoding for `submit`, or an error line."""
+        ...
+
+    def submit(self, kind: Kind, command: bytes, slot: Slot) -> None:
+        """Takes a prepared request; resolves the slot now or later, within a bounded time."""
+        ...
+
+    def info(self) -> dict[str, dict[str, object]]:
+        """The sections of INFO that the system knows."""
+        ...

@@ -1,0 +1,98 @@
+"""Bytes from a client to requests, with every length bounded before it is believed.
+
+hiredis parses. As a parser of replies from a trusted server it allocates as many elements as the peer
+declares, and buffers without end; so a request's declared count is looked at before hiredis sees it, and
+the bytes of an unfinished request are counted.
+"""
+
+import re
+from collections import deque
+
+import hiredis
+
+from ..errors import ProtocolError
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""One request with its framing: a few values of the largest size."""
+
+_MAX_COUNT_DIGITS = 5
+"""So at most 99,999 elements a request (49,999 pairs of an MSET)."""
+
+_SUSPECT = re.compile(
+    rb"[*%%~>|][0-9]{%d,}|[*%%~>|][0-9]{0,%d}\Z" % (_MAX_COUNT_DIGITS + 1, _MAX_COUNT_DIGITS)
+)
+"""A declared count that is too large, or one cut off by the end of the chunk. May also be a payload's bytes."""
+
+
+class RequestParser:
+    """One connection's incoming bytes. `feed`, then `next` until it returns None."""
+
+    def __init__(self, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
+        self._reader = hiredis.Reader()
+        self._max_request_bytes = max_request_bytes
+        self._unfinished_bytes = 0
+        self._held = b""
+        self._complete: deque[object] = deque()
+
+    def feed(self, data: bytes) -> None:
+        """Takes in a chunk; raises ProtocolError for a declared count over the bound."""
+        self._unfinished_bytes += len(data)
+        if self._held:
+            data, self._held = self._held + data, b""
+        if _SUSPECT.search(data) is None:
+            self._reader.feed(data)
+        else:
+            self._feed_guarded(data)
+
+    def next(self) -> list[bytes] | None:
+        """The next complete request, None if there is none; raises ProtocolError for garbage."""
+        while True:
+            item = self._complete.popleft() if self._complete else self._gets()
+            if item is False:
+                if self._unfinished_bytes > self._max_request_bytes:
+                    raise ProtocolError(f"request over {self._max_request_bytes} bytes")
+                return None
+            self._unfinished_bytes = 0
+            if type(item) is not list:
+                raise ProtocolError("expected an array of bulk strings")
+            if not item:
+                continue
+            for argument in item:
+                if type(argument) is not bytes:
+                    raise ProtocolError("expected an array of bulk strings")
+            return item
+
+    def _feed_guarded(self, data: bytes) -> None:
+        """Feeds up to each suspect and asks hiredis what it waits for.
+
+        While an item is incomplete hiredis keeps it whole in its buffer, so an empty buffer means that
+        the next byte is a type byte, and the suspect a count; otherwise it is a payload's bytes.
+        """
+        fed = 0
+        for suspect in _SUSPECT.finditer(data):
+            start = suspect.start()
+            self._reader.feed(data[fed:start])
+            fed = start
+            while (item := self._gets()) is not False:
+                self._complete.append(item)
+            if self._reader.has_data():
+                continue
+            if suspect.end() - start > 1 + _MAX_COUNT_DIGITS:
+                raise ProtocolError(f"more than {10**_MAX_COUNT_DIGITS - 1} elements in a request")
+            self._held = data[start:]
+            return
+        self._reader.feed(data[fed:])
+
+    def _gets(self) -> object:
+        try:
+            return self._reader.gets()
+        except hiredis.ProtocolError as error:
+            raise ProtocolError(_explain(str(error))) from error
+        except MemoryError as error:
+            raise ProtocolError("a declared length is too large") from error
+
+
+def _explain(message: str) -> str:
+    if "as reply type byte" in message:
+        return "expected '*' (inline commands are not supported; send an array of bulk strings)"
+    return message.removeprefix("Protocol error, ")
