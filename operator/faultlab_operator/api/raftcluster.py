@@ -115,6 +115,11 @@ class RaftClusterSpec(Model):
             transition=True,
         ),
         Rule(
+            "self.storage == oldSelf.storage",
+            "storage cannot be changed: delete this RaftCluster and create it again with the new storage",
+            transition=True,
+        ),
+        Rule(
             f"!({_written('heartbeatInterval', 'electionTimeout')}) || "
             "duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + "
             "duration(self.heartbeatInterval) <= duration(self.electionTimeout)",
@@ -185,6 +190,10 @@ class RaftCluster(Resource):
         Rule(
             "size(self.metadata.name) <= 52",
             "metadata.name is too long for member names to be derived from it: write at most 52 characters",
+        ),
+        Rule(
+            "!self.metadata.name.endsWith('-load')",
+            "a name that ends in -load would collide with a LoadTest's load: write another metadata.name",
         ),
     )
 

@@ -173,8 +173,8 @@ class ScenarioSpec(Model):
         Rule(
             "self.timeline.all(e, !has(e.fault.spec.topology.size) || self.systems.all(s, "
             "e.fault.spec.topology.size * 2 < s.spec.replicas))",
-            "topology.size is not a minority of the members: write a size of less than half of replicas, such "
-            "as 2 of 5",
+            "topology.size is not a minority of the members: write a size of less than half of replicas, "
+            "such as 2 of 5",
         ),
         Rule(
             f"!self.timeout.matches('{cel_pattern()}') || self.timeline.all(e, "

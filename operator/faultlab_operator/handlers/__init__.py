@@ -1,0 +1,1 @@
+"""Thin handlers: watches into the cache, and the reconcilers of RaftCluster and LoadTest."""
