@@ -1,4 +1,4 @@
-"""What a check refuses. Verdicts are never exceptions: a history that cannot be judged in time is `unknown`."""
+"""What a check refuses. A history that cannot be judged in time is no error but `unknown`."""
 
 
 class CheckerError(ValueError):

@@ -6,9 +6,10 @@ order, state), each visited once. An operation is a pair (need, make): it happen
 `need` (NOTHING: in any) and leaves `make` (NOTHING: what was there). What is cut off, and why
 nothing is lost:
 
-1. *Harmless at once.* An operation that may come next and would leave the state as it is comes next, with
-   no alternative: whatever order completes the history, moving it to the front changes no state,
-   and no operation that is still out returned before it was invoked.
+1. *Reads at once.* A read that may come next and agrees with the state comes next, with no alternative:
+   whatever order completes the history, moving the read to the front changes no state, and no
+   operation that is still out returned before it was invoked. (This holds for reads only: a write of the
+   value that is there already may be needed later, to make that value again.)
 2. *Info last.* An operation that may never have happened need not be in the order. Where the next operation
    after it does not need the value it makes, it can be left out; so it is placed only where an
    operation that may come next needs that value.
@@ -32,6 +33,7 @@ from faultlab.checker.timeline import Timeline
 NOTHING = -1
 DEAD = 0
 _NEVER = 1 << 60
+_ENTRY_BYTES = 200
 
 
 class Step(NamedTuple):
@@ -45,34 +47,38 @@ class Step(NamedTuple):
 
 
 class RegisterSearch:
-    """Looks for an order of `steps` from state `initial`; `run` may be called until it has an answer."""
+    """Looks for an order of `steps`; `run` may be called until it has an answer.
 
-    def __init__(self, steps: Sequence[Step], initial: int, values: int) -> None:
+    It starts from value `initial`, or where that is None from any value at all: the search then begins in
+    a state of its own, START, that any value which an operation needs may replace, and which never returns.
+    """
+
+    def __init__(self, steps: Sequence[Step], initial: int | None, values: int) -> None:
         certain = sorted(
             (step.end, step.start, number) for number, step in enumerate(steps) if step.end is not None
         )
         maybe = sorted((step.start, number) for number, step in enumerate(steps) if step.end is None)
         self.numbers = [number for _, _, number in certain]
         """For each return, the step's place in `steps`."""
-        self.timeline = Timeline(
-            [start for _, start, _ in certain],
-            [end for end, _, _ in certain if end is not None],
-            [s for s, _ in maybe],
-        )
+        self.ends = [end for end, _, _ in certain if end is not None]
+        self.timeline = Timeline([start for _, start, _ in certain], self.ends, [start for start, _ in maybe])
         self.needs: list[int] = []
         self.makes: list[int] = []
         for number in self.numbers:
             need, make = steps[number].need, steps[number].make
             self.needs.append(need)
             self.makes.append(NOTHING if make == need else make)
-        self._states = values + 1
+        self._start = values + 1
+        self._states = values + 2
         self._study_infos([steps[number] for _, number in maybe])
         self._study_values(initial)
         self.explored = 0
         self.furthest = 0
         """The largest frontier reached: all returns before it can be put in order."""
         self._visited: dict[int, int | list[int]] = {}
-        self._stack: list[tuple[int, int, int, int]] = [(0, 0, initial, 0)]
+        self._stack: list[tuple[int, int, int, int]] = [
+            (0, 0, self._start if initial is None else initial, 0)
+        ]
 
     def _study_infos(self, infos: list[Step]) -> None:
         self._info_by_make: dict[int, list[int]] = {}
@@ -89,8 +95,8 @@ class RegisterSearch:
             self._info_classes[twin][2].append(number)
         self._conditional = [twin for twin, (need, _, _) in enumerate(self._info_classes) if need != NOTHING]
 
-    def _study_values(self, initial: int) -> None:
-        makers = [0] * self._states
+    def _study_values(self, initial: int | None) -> None:
+        makers = [int(initial is None or value == initial) for value in range(self._states)]
         last_maker = [-1] * self._states
         self._observers: list[list[int]] = [[] for _ in range(self._states)]
         for index, (need, make) in enumerate(zip(self.needs, self.makes, strict=True)):
@@ -99,8 +105,7 @@ class RegisterSearch:
             if make != NOTHING:
                 makers[make] += 1
                 last_maker[make] = index
-        makers[initial] += 1
-        for need, make, numbers in self._info_classes:
+        for _, make, numbers in self._info_classes:
             makers[make] += len(numbers)
             last_maker[make] = _NEVER
         # A value with one maker is never made again once it was there.
@@ -108,13 +113,14 @@ class RegisterSearch:
             -1 if count <= 1 else last for count, last in zip(makers, last_maker, strict=True)
         ]
         self._last_observer = [observers[-1] if observers else -1 for observers in self._observers]
+        self._last_observer[self._start] = _NEVER
         for twin in self._conditional:
             self._last_observer[self._info_classes[twin][0]] = _NEVER
 
     @property
-    def entries(self) -> int:
-        """Configurations remembered: what the search's memory grows with."""
-        return len(self._visited) + len(self._stack)
+    def memory_bytes(self) -> int:
+        """What the configurations remembered take, estimated generously."""
+        return _ENTRY_BYTES * (len(self._visited) + len(self._stack)) + self.timeline.memory_bytes
 
     def run(self, budget: int, deadline: float) -> bool | None:
         """Explores up to `budget` configurations more, until time.monotonic() is past `deadline`.
@@ -157,7 +163,7 @@ class RegisterSearch:
         return False
 
     def _settle(self, frontier: int, mask: int, state: int, used: int) -> tuple[int, int, int, int] | None:
-        """Moves the frontier over what is in the order, and puts in what changes nothing (1, 6)."""
+        """Moves the frontier over what is in the order, and puts in reads and dead writes (1, 6)."""
         count, bits, opened = self.timeline.count, self.timeline.bits, self.timeline.open
         needs, makes, last_observer = self.needs, self.makes, self._last_observer
         while True:
@@ -175,10 +181,8 @@ class RegisterSearch:
                 make = makes[index]
                 if make == NOTHING:
                     harmless = needs[index] == state
-                elif needs[index] == NOTHING:
-                    harmless = make == state or (state == DEAD and last_observer[make] < frontier)
                 else:
-                    harmless = False
+                    harmless = state == DEAD and needs[index] == NOTHING and last_observer[make] < frontier
                 if harmless:
                     mask |= bits[index]
                     moved = True
@@ -244,7 +248,7 @@ class RegisterSearch:
         self, frontier: int, mask: int, state: int, used: int, waiting: list[int], dead: int
     ) -> list[tuple[int, int, int, int]]:
         """Info operations whose value something that may come next needs (2, 3)."""
-        if not self._info_classes:
+        if not self._info_classes and state != self._start:
             return []
         wanted = {self.needs[index] for index in waiting}
         for twin in self._conditional:
@@ -254,6 +258,8 @@ class RegisterSearch:
         certain = {(self.needs[index], self.makes[index]) for index in waiting}
         result = []
         for value in sorted(wanted, key=lambda value: (value == self.needs[frontier], value)):
+            if state == self._start:
+                result.append((frontier, mask, value, used))
             for twin in self._info_by_make.get(value, ()):
                 need = self._info_classes[twin][0]
                 if need not in (NOTHING, state) or (need, value) in certain:

@@ -10,7 +10,7 @@ Verdict = Literal["valid", "invalid", "unknown"]
 
 
 class CheckResult(msgspec.Struct, frozen=True, rename="camel"):
-    """`valid`: every key's operations have an order. `invalid`: this key's have none. `unknown`: neither was found.
+    """`valid`: every key's operations have an order. `invalid`: this key's have none. `unknown`: undecided.
 
     `unknown` comes from running out of time or memory only; `message` says which, and for which key.
     """

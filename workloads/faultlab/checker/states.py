@@ -2,7 +2,7 @@
 
 The same search as in `registers`, with states of any kind (interned, so that configurations stay small
 integers) and transitions computed once for each (state, kind of operation). Of that module's
-arguments 1 (harmless at once), 3 (twins) and 4 (dominance) hold for every object and are used here; 2
+arguments 1 (reads at once), 3 (twins) and 4 (dominance) hold for every object and are used here; 2
 becomes: an info operation is placed only where the next one would end otherwise (fail, or leave another
 state) without it, else it can be left out. Models may add `doomed`: states from which no order can go on.
 """
@@ -16,18 +16,23 @@ from faultlab.checker.timeline import Timeline
 
 State = Hashable
 StepFunction = Callable[[State, Hashable], State | None]
-"""(state, kind) -> the state after, or None where an operation of that kind cannot happen. None is no state."""
-DoomedFunction = Callable[[State, int], bool]
-"""(state, frontier) -> whether the operations from that return on can certainly not be put in order."""
+"""(state, kind) -> the state after, or None where that kind cannot happen. None is no state."""
+DoomedFunction = Callable[[State, int, int], bool]
+"""(state, frontier, mask) -> whether what is still out can certainly not be put in order."""
 
 _IMPOSSIBLE = -1
 _FREE = -1
+_ENTRY_BYTES = 250
 
 
 class Call(NamedTuple):
-    """One operation: calls of one kind (arguments and answer) step alike."""
+    """One operation: calls of one kind (arguments and answer) step alike.
+
+    `reads` promises that the kind leaves every state as it is in which it can happen.
+    """
 
     kind: Hashable
+    reads: bool
     start: int
     end: int | None
 
@@ -41,15 +46,13 @@ class StateSearch:
         )
         maybe = sorted((call.start, number) for number, call in enumerate(calls) if call.end is None)
         self.numbers = [number for _, _, number in certain]
-        self.timeline = Timeline(
-            [start for _, start, _ in certain],
-            [end for end, _, _ in certain if end is not None],
-            [s for s, _ in maybe],
-        )
+        self.ends = [end for end, _, _ in certain if end is not None]
+        self.timeline = Timeline([start for _, start, _ in certain], self.ends, [start for start, _ in maybe])
         self._step = step
         self._kinds: list[Hashable] = []
         numbers: dict[Hashable, int] = {}
         self._kind_of = [self._kind_number(calls[number].kind, numbers) for number in self.numbers]
+        self._reads = [calls[number].reads for number in self.numbers]
         self._infos: dict[int, list[int]] = {}
         for number, (_, call) in enumerate(maybe):
             self._infos.setdefault(self._kind_number(calls[call].kind, numbers), []).append(number)
@@ -70,9 +73,12 @@ class StateSearch:
         return number
 
     @property
-    def entries(self) -> int:
-        """Configurations and transitions remembered: what the search's memory grows with."""
-        return len(self._visited) + len(self._stack) + 2 * len(self._states)
+    def memory_bytes(self) -> int:
+        """What the configurations, states and transitions remembered take, estimated generously."""
+        entries = len(self._visited) + len(self._stack)
+        return (
+            _ENTRY_BYTES * (entries + 2 * len(self._states)) + self.state_bytes + self.timeline.memory_bytes
+        )
 
     def run(self, budget: int, deadline: float) -> bool | None:
         """Explores up to `budget` configurations more, until time.monotonic() is past `deadline`.
@@ -91,7 +97,7 @@ class StateSearch:
                 self.furthest = frontier
             if frontier == self.timeline.count:
                 return True
-            if self.doomed is not None and self.doomed(self._states[state], frontier):
+            if self.doomed is not None and self.doomed(self._states[state], frontier, mask):
                 continue
             if not self._seen((frontier, mask, state, before), used):
                 self._push_successors(frontier, mask, state, before, used)
@@ -128,8 +134,9 @@ class StateSearch:
         return False
 
     def _settle(self, frontier: int, mask: int, state: int, before: int) -> tuple[int, int, int]:
-        """Moves the frontier over what is in the order, and puts in what changes nothing."""
+        """Moves the frontier over what is in the order, and puts in reads."""
         count, bits, kind_of = self.timeline.count, self.timeline.bits, self._kind_of
+        reads = self._reads
         while True:
             while frontier < count and mask & bits[frontier]:
                 mask ^= bits[frontier]
@@ -137,7 +144,7 @@ class StateSearch:
             if frontier == count:
                 return frontier, 0, _FREE
             for index in self.timeline.open[frontier]:
-                if not mask & bits[index] and self._next(state, kind_of[index]) == state:
+                if reads[index] and not mask & bits[index] and self._next(state, kind_of[index]) == state:
                     mask |= bits[index]
                     before = _FREE
             if not mask & bits[frontier]:
@@ -155,15 +162,34 @@ class StateSearch:
         certain: list[tuple[int, int, int, int, int]] = []
         for index in self.timeline.open[frontier]:
             kind = kind_of[index]
-            if mask & bits[index] or kind in kinds:
+            if self._reads[index] or mask & bits[index] or kind in kinds:
                 continue
             kinds.add(kind)
             after = self._next(state, kind)
             if after != _IMPOSSIBLE and (before == _FREE or self._next(before, kind) != after):
                 certain.append((frontier, mask | bits[index], after, _FREE, used))
+        self._push_infos(frontier, mask, state, before, used, kinds)
+        promising = next(
+            (
+                place
+                for place, successor in enumerate(certain)
+                if self._next(successor[2], wanted) != _IMPOSSIBLE
+            ),
+            None,
+        )
+        if promising is not None:
+            certain.insert(0, certain.pop(promising))
+        certain.reverse()
+        self._stack.extend(certain)
+
+    def _push_infos(
+        self, frontier: int, mask: int, state: int, before: int, used: int, certain: set[int]
+    ) -> None:
+        """Info operations, those first that let the next return happen; none of `certain` kinds."""
+        wanted = self._kind_of[frontier]
         promising: list[tuple[int, int, int, int, int]] = []
         for kind, numbers in self._infos.items():
-            if kind in kinds:
+            if kind in certain:
                 continue
             number = next((number for number in numbers if not used >> number & 1), None)
             if number is None or self.timeline.info_from[number] > frontier:
@@ -177,6 +203,3 @@ class StateSearch:
             else:
                 self._stack.append(successor)
         self._stack.extend(promising)
-        certain.sort(key=lambda successor: self._next(successor[2], wanted) != _IMPOSSIBLE)
-        self._stack.extend(reversed(certain[:-1]))
-        self._stack.extend(certain[-1:])

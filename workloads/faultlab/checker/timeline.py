@@ -56,3 +56,8 @@ class Timeline:
             self.open.append(tuple(present))
             present.remove(frontier)
             heapq.heappush(free, slots[frontier])
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the open sets take, roughly."""
+        return 150 * self.count + 8 * sum(map(len, self.open))

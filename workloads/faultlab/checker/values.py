@@ -31,9 +31,5 @@ class Values:
         """The value's number; a new one where it is seen for the first time."""
         return self._numbers.setdefault(freeze(value), len(self._numbers) + 1)
 
-    def fresh(self) -> int:
-        """A number that no value of the history has."""
-        return self._numbers.setdefault(("fresh", len(self._numbers)), len(self._numbers) + 1)
-
     def __len__(self) -> int:
         return len(self._numbers)

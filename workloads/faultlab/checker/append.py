@@ -1,0 +1,175 @@
+"""The model `append`: strings with get, put and append, empty at first (the Raft labs' key-value store).
+
+A get shows everything that was appended since the last put, so it says in which order. Two things keep
+the search short and small:
+
+- A state that is no beginning of what the next get to return will show leads nowhere, as long as no put
+  can come before that get.
+- Without any put, every state that leads anywhere is a beginning of the longest answer: its length
+  stands for it, and no strings are kept.
+"""
+
+from bisect import bisect_left
+from collections.abc import Hashable, Sequence
+from itertools import accumulate
+from typing import Any, cast
+
+from faultlab.checker.models import Search, refuse
+from faultlab.checker.states import Call, StateSearch
+from faultlab.history.operations import Operation
+
+_GETS = ("get", "read")
+_PUTS = ("put", "write")
+_PAST = -1
+"""A length that stands for all strings that are no beginning of the longest answer."""
+_MOST_STARTS = 200
+
+
+class AppendModel:
+    """get (or read) answers the string; put (or write) replaces it; append adds to its end."""
+
+    name = "append"
+
+    def keys(self, operation: Operation) -> Sequence[str | None]:
+        """The one key; values are strings, a get may answer null for the empty one."""
+        if operation.f in _GETS:
+            if operation.outcome == "ok" and not isinstance(operation.result, str | None):
+                raise refuse(
+                    operation, f"the answer of {operation.f} is a string or null, not {operation.result!r}"
+                )
+        elif operation.f in (*_PUTS, "append"):
+            if not isinstance(operation.value, str):
+                raise refuse(operation, f"the value of {operation.f} is a string, not {operation.value!r}")
+        else:
+            raise refuse(operation, f"the model append knows get, put, append, not {operation.f}")
+        return (operation.key,)
+
+    def reads_only(self, operation: Operation) -> bool:
+        """Whether it is a get."""
+        return operation.f in _GETS
+
+    def search(self, operations: Sequence[Operation]) -> Search:
+        """From the empty string."""
+        return self._search_from(operations, "")
+
+    def searches_from_any(self, operations: Sequence[Operation]) -> list[Search] | None:
+        """From each string that leads to some get's answer by appends, and from one that leads to none.
+
+        The first get before any put shows the start and what was appended to it, so no other start can
+        do better. None where that makes more than 200.
+        """
+        pieces = {operation.value for operation in operations if operation.f == "append" and operation.value}
+        starts: set[str] = set()
+        for operation in operations:
+            if operation.f not in _GETS:
+                continue
+            pending = [operation.result or ""]
+            while pending:
+                text = pending.pop()
+                if text in starts:
+                    continue
+                starts.add(text)
+                if len(starts) > _MOST_STARTS:
+                    return None
+                pending.extend(text[: -len(piece)] for piece in pieces if text.endswith(piece))
+        nowhere = "\0" + max((operation.result or "" for operation in operations), key=len, default="")
+        return [self._search_from(operations, start) for start in [*sorted(starts), nowhere]]
+
+    def _search_from(self, operations: Sequence[Operation], start: str) -> Search:
+        if any(operation.f in _PUTS for operation in operations):
+            search = StateSearch(_calls(operations), start, self._step_kind)
+            search.doomed = _Foresight(search, operations).string_doomed
+            return search
+        longest = max((operation.result or "" for operation in operations), key=len, default="")
+
+        def step(length: Hashable, kind: Hashable) -> Hashable | None:
+            assert isinstance(length, int)
+            assert isinstance(kind, tuple)
+            f, text = kind
+            if f == "get":
+                return length if length == len(text) and longest.startswith(text) else None
+            if not text:
+                return length
+            return length + len(text) if length != _PAST and longest.startswith(text, length) else _PAST
+
+        search = StateSearch(_calls(operations), len(start) if longest.startswith(start) else _PAST, step)
+        search.doomed = _Foresight(search, operations).length_doomed
+        return search
+
+    @staticmethod
+    def _step_kind(state: Hashable, kind: Hashable) -> Hashable | None:
+        assert isinstance(state, str)
+        f, text = cast(tuple[str, str], kind)
+        if f == "get":
+            return state if state == text else None
+        return text if f == "put" else state + text
+
+    def initial(self) -> Hashable:
+        """The empty string."""
+        return ""
+
+    def step(self, state: Any, operation: Operation) -> Hashable | None:
+        """States are the strings themselves."""
+        return self._step_kind(state, _kind(operation))
+
+    def show(self, state: Any) -> str:
+        """The string in quotes, its middle left out where it is long."""
+        text = str(state)
+        return repr(text) if len(text) <= 60 else f"{text[:25]!r}...{text[-25:]!r} ({len(text)} characters)"
+
+    def unseen(self, operations: Sequence[Operation], kept: set[int]) -> set[int]:
+        """Everything but gets: a get shows the appends of all."""
+        return {place for place, operation in enumerate(operations) if operation.f not in _GETS} - kept
+
+
+def _kind(operation: Operation) -> tuple[str, str]:
+    if operation.f in _GETS:
+        return "get", operation.result or ""
+    return ("append" if operation.f == "append" else "put"), operation.value
+
+
+def _calls(operations: Sequence[Operation]) -> list[Call]:
+    return [Call(_kind(op), op.f in _GETS, op.start, op.end) for op in operations]
+
+
+class _Foresight:
+    """What the next get to return will show, for a state that does not lead there to be given up."""
+
+    def __init__(self, search: StateSearch, operations: Sequence[Operation]) -> None:
+        self._timeline = search.timeline
+        kinds = [_kind(operations[number]) for number in search.numbers]
+        self._gets = [index for index, (f, _) in enumerate(kinds) if f == "get"]
+        self._texts = {index: kinds[index][1] for index in self._gets}
+        # For each return, the last return of the puts that may come before it.
+        last_put = [-1] * (len(kinds) + 1)
+        for index, (f, _) in enumerate(kinds):
+            if f == "put":
+                opens = self._timeline.opens[index]
+                last_put[opens] = max(last_put[opens], index)
+        for operation in operations:
+            if operation.end is None and operation.f in _PUTS:
+                opens = bisect_left(search.ends, operation.start)
+                last_put[opens] = len(kinds)
+        self._last_put = list(accumulate(last_put, max))
+
+    def _next_get(self, frontier: int, mask: int) -> int | None:
+        timeline = self._timeline
+        for place in range(bisect_left(self._gets, frontier), len(self._gets)):
+            index = self._gets[place]
+            if timeline.opens[index] > frontier or not mask & timeline.bits[index]:
+                return index
+        return None
+
+    def string_doomed(self, state: Hashable, frontier: int, mask: int) -> bool:
+        """Whether a string is no beginning of what the next get shows, and no put can change that."""
+        index = self._next_get(frontier, mask)
+        if index is None or self._last_put[index] >= frontier:
+            return False
+        assert isinstance(state, str)
+        return not self._texts[index].startswith(state)
+
+    def length_doomed(self, length: Hashable, frontier: int, mask: int) -> bool:
+        """The same for lengths of beginnings of the longest answer."""
+        index = self._next_get(frontier, mask)
+        assert isinstance(length, int)
+        return index is not None and (length == _PAST or length > len(self._texts[index]))

@@ -1,0 +1,147 @@
+"""Of a history that has no order, a few operations that have none either.
+
+Every cut below is fair: it turns no history that has an order into one that has none, so a window that
+has none convicts the whole. In this order:
+
+1. *The end.* Operations after some return are left out; those then still open become info. An
+   order of the whole, up to that return's place, is one of the prefix. The shortest prefix without an order
+   is taken.
+2. *Leaving out.* Reads may be left out, and writes whose value nobody left needs (`Model.unseen` says why).
+   Halves, quarters, ... and single operations are tried until none can go.
+3. *The beginning.* Where that leaves many: operations that returned before some moment are left out, with
+   whatever state they led to as the start: none at all may do. Operations open at that moment may have taken
+   effect before it, so their updates become info and their reads go. Then again 2.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from faultlab.checker.models import Model
+from faultlab.history.operations import Operation
+
+_CHECK_BUDGET = 200_000
+_SMALL = 8
+
+
+class Window(NamedTuple):
+    """Operations without an order, as they were searched: those open at the end or start are info."""
+
+    operations: list[Operation]
+    from_start: bool
+    """False: there is no order from any state."""
+    minimal: bool
+    """Whether leaving out any more (fairly) was found to give an order; False when time ran out."""
+
+
+def find_window(model: Model, part: Sequence[Operation], furthest: int, deadline: float) -> Window:
+    """A window of `part`, which has no order; `furthest` returns are known to have one.
+
+    Out of time gives a larger window, never a wrong one: each was found to have no order.
+    """
+    shrink = _Shrink(model, deadline)
+    prefix = shrink.cut_end(list(part), furthest)
+    best = Window(prefix, True, False)
+    kept, minimal = shrink.leave_out(prefix, from_start=True)
+    best = Window(kept, True, minimal)
+    if len(kept) > _SMALL:
+        tail = shrink.cut_beginning(prefix)
+        if tail is not None:
+            other, minimal = shrink.leave_out(tail, from_start=False)
+            if len(other) < len(kept):
+                best = Window(other, False, minimal)
+    return best
+
+
+class _Shrink:
+    def __init__(self, model: Model, deadline: float) -> None:
+        self._model = model
+        self._deadline = deadline
+
+    def _has_none(self, operations: Sequence[Operation], *, from_start: bool = True) -> bool:
+        """Whether it is certain that the operations have no order."""
+        if from_start:
+            return self._model.search(operations).run(_CHECK_BUDGET, self._deadline) is False
+        searches = self._model.searches_from_any(operations)
+        return searches is not None and all(
+            search.run(_CHECK_BUDGET, self._deadline) is False for search in searches
+        )
+
+    def _open(self, operation: Operation) -> list[Operation]:
+        """The operation as one that nobody knows the end of."""
+        if self._model.reads_only(operation):
+            return []
+        return [msgspec.structs.replace(operation, outcome="info", end=None, result=None)]
+
+    def _prefix(self, part: Sequence[Operation], ends: Sequence[int], returns: int) -> list[Operation]:
+        last = ends[returns - 1]
+        result = []
+        for operation in part:
+            if operation.end is not None and operation.end <= last:
+                result.append(operation)
+            elif operation.start <= last:
+                result.extend(self._open(operation))
+        return result
+
+    def cut_end(self, part: list[Operation], furthest: int) -> list[Operation]:
+        """The shortest prefix without an order; a longer one where time runs out."""
+        ends = sorted(operation.end for operation in part if operation.end is not None)
+        low, high, step = furthest, len(ends), 1
+        best = part
+        while low + 1 < high and time.monotonic() < self._deadline:
+            middle = min(low + step, high - 1) if step else (low + high) // 2
+            prefix = self._prefix(part, ends, middle)
+            if self._has_none(prefix):
+                high, best, step = middle, prefix, 0
+            else:
+                low, step = middle, 2 * step
+        return self._prefix(part, ends, high) if best is part and high < len(ends) else best
+
+    def cut_beginning(self, prefix: list[Operation]) -> list[Operation] | None:
+        """The latest beginning from which no state leads on; None where even the whole allows one."""
+        ends = sorted(operation.end for operation in prefix if operation.end is not None)
+        if self._model.searches_from_any(()) is None or not self._has_none(prefix, from_start=False):
+            return None
+        low, high, best = 0, len(ends), prefix
+        while low + 1 < high and time.monotonic() < self._deadline:
+            middle = (low + high) // 2
+            tail = self._tail(prefix, ends[middle - 1])
+            if self._has_none(tail, from_start=False):
+                low, best = middle, tail
+            else:
+                high = middle
+        return best
+
+    def _tail(self, prefix: Sequence[Operation], moment: int) -> list[Operation]:
+        result = []
+        for operation in prefix:
+            if operation.end is not None and operation.end <= moment:
+                continue
+            if operation.start <= moment and operation.end is not None:
+                result.extend(self._open(operation))
+            else:
+                result.append(operation)
+        return result
+
+    def leave_out(self, operations: list[Operation], *, from_start: bool) -> tuple[list[Operation], bool]:
+        """What is left when no more can be left out fairly, and whether there was time for all of it."""
+        kept = operations
+        chunk = max(1, len(kept) // 2)
+        while True:
+            changed = False
+            position = 0
+            while position < len(kept):
+                if time.monotonic() > self._deadline:
+                    return kept, False
+                left = set(range(len(kept))) - set(range(position, position + chunk))
+                left |= self._model.unseen(kept, left)
+                trial = [kept[place] for place in sorted(left)]
+                if len(trial) < len(kept) and self._has_none(trial, from_start=from_start):
+                    kept, changed = trial, True
+                else:
+                    position += chunk
+            if chunk == 1 and not changed:
+                return kept, True
+            chunk = max(1, chunk // 2)
