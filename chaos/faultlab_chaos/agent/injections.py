@@ -4,7 +4,7 @@ Whatever an owner does not want any more is undone; what it wants is made or has
 agent's own memory says only in which namespaces to look, so a restarted agent goes on where the last one
 stopped: the tables' names tell whose they are.
 
-All methods do blocking work in network namespaces: call them from one worker thread.
+All methods block: call them from one thread, not the event loop's.
 """
 
 import logging
@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from faultlab_chaos.agent.containers import Container, ContainerFinder
 from faultlab_chaos.agent.limits import MAX_TABLES_PER_POD, check_sources, check_wanted
+from faultlab_chaos.agent.workers import PodWorkers
 from faultlab_chaos.contract.wire import (
     InjectionsStatus,
     InjectionState,
@@ -25,7 +26,6 @@ from faultlab_chaos.contract.wire import (
     WantedInjections,
 )
 from faultlab_chaos.errors import ChaosError, ContainerNotFound, NamespaceRefused
-from faultlab_chaos.injectors import nftables
 from faultlab_chaos.injectors.namespaces import NetworkNamespace, host_namespaces
 from faultlab_chaos.injectors.partition import Cut, Label, Partitions, of_owner, pod_of, table_name
 
@@ -60,6 +60,7 @@ class InjectionKeeper:
         self._finder = finder
         self._clock = clock
         self._host = host_namespaces()
+        self._workers = PodWorkers()
         self._places: dict[int, _Place] = {}
 
     def put(self, wanted: WantedInjections) -> InjectionsStatus:
@@ -74,8 +75,7 @@ class InjectionKeeper:
         try:
             wishes = self._open_wanted(wanted, opened, states)
             self._open_standing(wanted.owner, opened, wishes)
-            for inode, namespace in opened.items():
-                states += self._settle(wanted.owner, namespace, wishes.get(inode, {}))
+            states += self._settle(wanted.owner, opened, wishes)
         finally:
             for namespace in opened.values():
                 namespace.close()
@@ -120,6 +120,10 @@ class InjectionKeeper:
             tables = set(place.tables)
             self._inside_place(inode, partial(Partitions.heal, tables=tables))
             self._forget(inode, tables)
+
+    def close(self) -> None:
+        """Waits for what is still being closed; nothing may be called afterwards."""
+        self._workers.shutdown()
 
     def _open_wanted(
         self, wanted: WantedInjections, opened: dict[int, NetworkNamespace], states: list[InjectionState]
@@ -181,41 +185,45 @@ class InjectionKeeper:
                     opened[inode] = namespace
 
     def _settle(
-        self, owner: str, namespace: NetworkNamespace, wishes: dict[str, _Wish]
+        self, owner: str, opened: dict[int, NetworkNamespace], wishes: dict[int, dict[str, _Wish]]
     ) -> list[InjectionState]:
-        """Makes this owner's tables in one namespace exactly `wishes`."""
-        place = self._places[namespace.inode]
-        try:
-            return namespace.run(lambda: self._settle_inside(owner, place, wishes))
-        except ChaosError as error:
-            _log.warning("network of container %s: %s", place.container.container_id, error)
-            return [
-                _state(wish.injection.id, owner, wish.pod, message=str(error)) for wish in wishes.values()
-            ]
-        finally:
+        """Makes this owner's tables exactly `wishes`, in all opened namespaces at once."""
+        states: list[InjectionState] = []
+        started = []
+        for inode, namespace in opened.items():
+            wanted = wishes.get(inode, {})
+            work = partial(self._settle_inside, owner=owner, place=self._places[inode], wishes=wanted)
+            started.append((inode, self._workers.start(namespace, work)))
+        for inode, result in started:
+            place = self._places[inode]
+            try:
+                states += result.result()
+            except ChaosError as error:
+                _log.warning("network of container %s: %s", place.container.container_id, error)
+                for wish in wishes.get(inode, {}).values():
+                    states.append(_state(wish.injection.id, owner, wish.pod, message=str(error)))
             if not place.tables:
-                self._places.pop(namespace.inode, None)
+                del self._places[inode]
+        return states
 
-    def _settle_inside(self, owner: str, place: _Place, wishes: dict[str, _Wish]) -> list[InjectionState]:
+    def _settle_inside(
+        self, partitions: Partitions, owner: str, place: _Place, wishes: dict[str, _Wish]
+    ) -> list[InjectionState]:
         states = []
-        with nftables.kernel() as kernel:
-            partitions = Partitions(kernel)
-            standing = partitions.tables()
-            unwanted = of_owner(owner, standing) - set(wishes)
-            if unwanted:
-                partitions.heal(unwanted)
-                standing -= unwanted
-            for table in of_owner(owner, place.tables) - set(wishes):
-                del place.tables[table]
-            for table, wish in wishes.items():
-                message = self._cut(partitions, table, wish, owner, standing)
-                if not message:
-                    standing.add(table)
-                    place.tables[table] = self._clock() + wish.injection.lease_ms / 1000
-                lease_ms = 0 if message else wish.injection.lease_ms
-                states.append(
-                    _state(wish.injection.id, owner, wish.pod, not message, message, lease_ms=lease_ms)
-                )
+        standing = partitions.tables()
+        unwanted = of_owner(owner, standing) - set(wishes)
+        if unwanted:
+            partitions.heal(unwanted)
+            standing -= unwanted
+        for table in of_owner(owner, place.tables) - set(wishes):
+            del place.tables[table]
+        for table, wish in wishes.items():
+            message = self._cut(partitions, table, wish, owner, standing)
+            if not message:
+                standing.add(table)
+                place.tables[table] = self._clock() + wish.injection.lease_ms / 1000
+            lease_ms = 0 if message else wish.injection.lease_ms
+            states.append(_state(wish.injection.id, owner, wish.pod, not message, message, lease_ms=lease_ms))
         return states
 
     def _cut(self, partitions: Partitions, table: str, wish: _Wish, owner: str, standing: set[str]) -> str:
@@ -231,14 +239,12 @@ class InjectionKeeper:
         return ""
 
     def _adopt_in(self, namespace: NetworkNamespace, container: Container) -> None:
-        def look() -> list[Cut]:
-            with nftables.kernel() as kernel:
-                partitions = Partitions(kernel)
-                cuts = partitions.read()
-                _remove_expired(partitions, {cut.table for cut in cuts})
-                return cuts
+        def look(partitions: Partitions) -> list[Cut]:
+            cuts = partitions.read()
+            _remove_expired(partitions, {cut.table for cut in cuts})
+            return cuts
 
-        for cut in namespace.run(look):
+        for cut in self._workers.run(namespace, look):
             if cut.remaining_ms > 0:
                 place = self._places.setdefault(namespace.inode, _Place(container))
                 place.tables[cut.table] = self._clock() + cut.remaining_ms / 1000
@@ -260,14 +266,9 @@ class InjectionKeeper:
         if namespace is None:
             del self._places[inode]
             return None
-
-        def inside() -> T:
-            with nftables.kernel() as kernel:
-                return work(Partitions(kernel))
-
         with namespace:
             try:
-                return namespace.run(inside)
+                return self._workers.run(namespace, work)
             except ChaosError as error:
                 _log.warning("network namespace %d: %s", inode, error)
                 return None

@@ -1,7 +1,7 @@
 """The agent's HTTP face: the wire types of `faultlab_chaos.contract.wire`, a key, and nothing else.
 
-Namespaces are entered in two worker threads (injections and probes do not wait for each other), never on
-the event loop.
+Namespaces are entered in worker threads, never on the event loop; injections and probes do not wait for each
+other.
 """
 
 import asyncio
@@ -79,6 +79,7 @@ class Agent:
         self._probes.close()
         if self._heal_at_end:
             await self._inject(self._keeper.heal_all)
+        await self._inject(self._keeper.close)
         self._injection_thread.shutdown()
         self._probe_thread.shutdown()
 

@@ -1,10 +1,11 @@
 """The topologies as properties: what must hold for any nodes, not for one example."""
 
 import pytest
-from faultlab_chaos.contract import grudges
-from faultlab_chaos.contract.grudges import Edge, Grudge, GrudgeError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faultlab_chaos.contract import grudges
+from faultlab_chaos.contract.grudges import Edge, Grudge, GrudgeError
 
 DIRECTIONS = st.sampled_from(["both", "in", "out"])
 
