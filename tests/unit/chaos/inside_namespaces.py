@@ -7,6 +7,7 @@ import socket
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import msgspec
@@ -14,6 +15,8 @@ import pytest
 import pytest_asyncio
 from pod_lab import NODE_ADDRESS, Node, deaf, injection, until
 
+from faultlab_chaos.agent.containers import ContainerFinder
+from faultlab_chaos.agent.probes import Probes
 from faultlab_chaos.contract import wire
 
 OWNER = "operator"
@@ -285,6 +288,19 @@ async def test_probe_sockets_are_bounded_in_number_and_a_socket_is_collected_onc
         collect = wire.CollectProbes(ids, 0)
         answer = await node.ask(wire.CollectedProbes, "POST", "/v1/probes/collect", collect)
         assert len(answer.received) == expected
+
+
+async def test_a_probe_socket_that_nobody_collects_is_closed_after_its_lifetime(node: Node) -> None:
+    a = node.pods[0]
+    with ThreadPoolExecutor(1) as worker:
+        probes = Probes(ContainerFinder([node.roots]), worker, lifetime_s=0.2)
+        (opened,) = (await probes.open(wire.OpenProbes((a.ref,)))).sockets
+        assert not opened.error
+        await asyncio.sleep(0.1)
+        before = set(os.listdir("/proc/self/fd"))
+        await until("the socket is closed", lambda: set(os.listdir("/proc/self/fd")) < before)
+        late = await probes.collect(wire.CollectProbes((opened.socket_id,), 0))
+        assert late.received == {}
 
 
 @pytest.mark.parametrize("key", ["", "wrong", "a-key-for-tests-onl\xff"])

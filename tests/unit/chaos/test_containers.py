@@ -78,9 +78,7 @@ def test_a_short_id_is_not_looked_for_in_cgroups(proc: Path, tmp_path: Path) -> 
     assert isinstance(ContainerFinder([tmp_path], proc).find(["init"])["init"], ContainerNotFound)
 
 
-@pytest.mark.parametrize(
-    "given", ["", "containerd://", "containerd://../../etc", "embedded://a/b", "x" * 200]
-)
+@pytest.mark.parametrize("given", ["", "containerd://", "containerd://../../etc", "x://a/b", "x" * 200])
 def test_an_id_that_would_leave_the_root_is_refused(proc: Path, tmp_path: Path, given: str) -> None:
     found = ContainerFinder([tmp_path], proc).find([given])[given]
     assert isinstance(found, ContainerNotFound)
