@@ -18,7 +18,7 @@ _MAX_CONFIG_BYTES = 1024 * 1024
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The console script. Exits 0 after SIGTERM or SIGINT, 2 for wrong configuration, 1 when it cannot run."""
+    """The console script. Exits 0 after SIGTERM or SIGINT, 2 for bad configuration, 1 if it cannot run."""
     arguments = _parser().parse_args(argv)
     try:
         _run_raft(arguments)

@@ -9,6 +9,7 @@ number and its arguments for ever.
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import partial
 from types import MappingProxyType
 
 import msgspec
@@ -41,6 +42,10 @@ class SetFlags(IntEnum):
     GET = 4
 
 
+NOT_AN_INTEGER = error_line("ERR value is not an integer or out of range")
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_INT64_DIGITS = 20
+
 Prepared = bytes | str
 """A command's encoding, or an error line."""
 
@@ -52,6 +57,17 @@ _SET_FLAGS = {b"NX": int(SetFlags.NX), b"XX": int(SetFlags.XX), b"GET": int(SetF
 
 _KEY_TOO_LONG = error_line(f"ERR key is longer than {MAX_KEY_BYTES} bytes")
 _VALUE_TOO_LONG = error_line(f"ERR value is longer than {MAX_VALUE_BYTES} bytes")
+
+
+def parse_integer(text: bytes) -> int | None:
+    """A 64-bit integer in Redis' strict spelling (no spaces, no plus, no leading zeros), or None."""
+    if len(text) > _INT64_DIGITS:
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        return None
+    return number if b"%d" % number == text and INT64_MIN <= number <= INT64_MAX else None
 
 
 def prepare(spec: CommandSpec, args: list[bytes]) -> Prepared:
@@ -107,10 +123,22 @@ def _prepare_keys(op: int) -> Callable[[list[bytes]], Prepared]:
     return run
 
 
+def _prepare_step(sign: int, args: list[bytes]) -> Prepared:
+    if len(args[1]) > MAX_KEY_BYTES:
+        return _KEY_TOO_LONG
+    step = 1 if len(args) == 2 else parse_integer(args[2])
+    if step is None or step * sign > INT64_MAX:
+        return NOT_AN_INTEGER
+    return _encode((_INCR, args[1], step * sign))
+
+
 _PREPARE: dict[str, Callable[[list[bytes]], Prepared]] = {
     "SET": _prepare_set,
     "DEL": _prepare_keys(_DEL),
-    "INCR": _prepare_keys(_INCR),
+    "INCR": partial(_prepare_step, 1),
+    "INCRBY": partial(_prepare_step, 1),
+    "DECR": partial(_prepare_step, -1),
+    "DECRBY": partial(_prepare_step, -1),
     "CAS": _prepare_cas,
     "MSET": _prepare_mset,
     "GET": _prepare_keys(_GET),
@@ -128,6 +156,9 @@ COMMANDS = MappingProxyType(
             CommandSpec("SET", -3, Kind.WRITE, "Sets a key; NX, XX and GET as in Redis.", _WRITE, 1, 1, 1),
             CommandSpec("DEL", -2, Kind.WRITE, "Removes keys; how many there were.", _WRITE, 1, -1, 1),
             CommandSpec("INCR", 2, Kind.WRITE, "Adds one to an integer.", _WRITE, 1, 1, 1),
+            CommandSpec("INCRBY", 3, Kind.WRITE, "Adds to an integer.", _WRITE, 1, 1, 1),
+            CommandSpec("DECR", 2, Kind.WRITE, "Takes one from an integer.", _WRITE, 1, 1, 1),
+            CommandSpec("DECRBY", 3, Kind.WRITE, "Takes from an integer.", _WRITE, 1, 1, 1),
             CommandSpec(
                 "CAS", 4, Kind.WRITE, "Sets a key if its value is the one expected; 1 or 0.", _WRITE, 1, 1, 1
             ),

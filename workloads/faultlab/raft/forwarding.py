@@ -139,7 +139,7 @@ class ForwardDesk:
             request_id += 1
 
     def answer(self, peer: str, request_id: int, result: Result, term: int | None) -> None:
-        """Sends an answer with the others of this turn. If it cannot be sent, the follower's time runs out."""
+        """Sends an answer with the others of this turn. What cannot be sent the follower gives up in time."""
         if not self._answers:
             asyncio.get_running_loop().call_soon(self._flush)
         self._answers.setdefault(peer, []).append((request_id, result, term))

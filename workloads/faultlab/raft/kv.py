@@ -12,7 +12,7 @@ import msgspec
 
 from faultlab.runtime.resp.encoder import Result, error_line
 
-from .commands import Op, SetFlags
+from .commands import INT64_MAX, INT64_MIN, NOT_AN_INTEGER, Op, SetFlags, parse_integer
 from .messages import Entry
 
 _decode = msgspec.msgpack.Decoder(list).decode
@@ -23,10 +23,7 @@ MAX_REPLY_BYTES = 8 * 1024 * 1024
 _REPLY_TOO_LONG = error_line(
     f"ERR the values are longer than {MAX_REPLY_BYTES} bytes together; ask for fewer keys"
 )
-_NOT_AN_INTEGER = error_line("ERR value is not an integer or out of range")
 _OVERFLOW = error_line("ERR increment or decrement would overflow")
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
-_INT64_DIGITS = 20
 
 _CHAIN = struct.Struct("<QQI")
 _DIGEST_BYTES = 16
@@ -101,24 +98,15 @@ def _del(data: dict[bytes, bytes], keys: list[bytes]) -> Result:
 
 
 def _incr(data: dict[bytes, bytes], args: list[bytes]) -> Result:
-    current = _parse_integer(data.get(args[0], b"0"))
+    key, step = args[0], int(args[1])
+    current = parse_integer(data.get(key, b"0"))
     if current is None:
-        return _NOT_AN_INTEGER
-    if current == _INT64_MAX:
+        return NOT_AN_INTEGER
+    total = current + step
+    if not INT64_MIN <= total <= INT64_MAX:
         return _OVERFLOW
-    data[args[0]] = b"%d" % (current + 1)
-    return current + 1
-
-
-def _parse_integer(text: bytes) -> int | None:
-    """A 64-bit integer in Redis' strict spelling: no spaces, no plus, no leading zeros."""
-    if len(text) > _INT64_DIGITS:
-        return None
-    try:
-        number = int(text)
-    except ValueError:
-        return None
-    return number if b"%d" % number == text and _INT64_MIN <= number <= _INT64_MAX else None
+    data[key] = b"%d" % total
+    return total
 
 
 def _cas(data: dict[bytes, bytes], args: list[bytes]) -> Result:

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -60,7 +61,7 @@ def check_config(config: RaftConfig, member: str) -> PeerAddress:
 class RaftMember:
     """A member from its configuration: the client port's `Handler` and the admin port's `Observed`."""
 
-    commands = COMMANDS
+    commands: Mapping[str, CommandSpec] = COMMANDS
 
     def __init__(self, config: RaftConfig, member: str, listen: str, clock: Clock | None = None) -> None:
         """Raises ConfigError, or a StorageError when the data directory cannot be used."""
@@ -110,7 +111,7 @@ class RaftMember:
         )
         self._resp = RespServer(self, software="faultlab-raft", version=__version__)
         self._ticker = Ticker(tick_s, TICKS_PER_HEARTBEAT, self._node.ticks)
-        self._admin: "AdminServer[MemberEvent] | None" = None
+        self._admin: AdminServer[MemberEvent] | None = None
 
     async def start(self) -> None:
         """Opens the ports and begins to tick; raises ListenError."""

@@ -31,5 +31,5 @@ def _family(
 def render(gauges: Mapping[str, tuple[str, float]], counters: Mapping[str, tuple[str, float]]) -> bytes:
     """Prometheus' text format; each metric is a name without prefix, its documentation and its value."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(gauges, counters))  # type: ignore[arg-type]
+    registry.register(_Collector(gauges, counters))
     return generate_latest(registry)

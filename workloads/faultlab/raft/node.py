@@ -6,8 +6,9 @@ each follower, one write to disk for all of it while the one before is being syn
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -34,6 +35,8 @@ RAFT_CHANNEL = 16
 
 MAX_TURN_BYTES = 64 * 1024 * 1024
 """Requests taken in during one turn of the loop; more are refused with -BUSY."""
+MAX_LOG_BYTES = 1024 * 1024 * 1024
+"""Of the write-ahead log, which only grows until snapshots come: beyond it writes are refused with -BUSY."""
 _MAX_READYS_PER_TURN = 32
 
 _NO_LEADER = error_line("NOTLEADER no leader is known here; nothing happened, try again")
@@ -41,7 +44,8 @@ _NOT_LEADER = error_line("NOTLEADER this member does not lead; nothing happened,
 _TURN_FULL = error_line(
     f"BUSY more than {MAX_TURN_BYTES} bytes of requests at once; nothing happened, try again later"
 )
-_TOO_MANY = error_line(f"BUSY {MAX_PROPOSALS} writes wait to be decided; nothing happened, try again later")
+_TOO_MANY = f"{MAX_PROPOSALS} writes wait to be decided"
+_LOG_FULL = f"the log has reached {MAX_LOG_BYTES} bytes"
 
 
 class RaftNode:
@@ -105,8 +109,11 @@ class RaftNode:
 
     def ticks(self, count: int) -> None:
         """Time has passed."""
-        for _ in range(count):
-            self.core.tick()
+        if self._stopped:
+            return
+        with self._unbroken():
+            for _ in range(count):
+                self.core.tick()
         now_s = self._loop.time()
         self.proposals.expire(now_s)
         self.reads.expire(now_s)
@@ -133,11 +140,14 @@ class RaftNode:
             self._wake()
 
     def _step(self, peer: str, payload: bytes) -> None:
+        if self._stopped:
+            return
         try:
             for message in decode(payload):
                 if message.sender != peer:
                     raise ProtocolError(f"a message of {message.sender!r} on the connection of {peer!r}")
-                self.core.step(message)
+                with self._unbroken():
+                    self.core.step(message)
         except MalformedMessage as error:
             raise ProtocolError(str(error)) from error
         if not self._scheduled:
@@ -151,7 +161,7 @@ class RaftNode:
         self._scheduled = False
         if self._stopped:
             return
-        try:
+        with self._unbroken():
             self._start_requests()
             for _ in range(_MAX_READYS_PER_TURN):
                 if not self.core.has_ready():
@@ -160,6 +170,14 @@ class RaftNode:
             else:
                 self._wake()
             self._start_sync()
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """An exception out of the core or the state machine leaves them half-way: the process must end."""
+        try:
+            yield
+        except MalformedMessage:
+            raise
         except Exception as error:
             self._stopped = True
             self._on_broken(error)
@@ -195,8 +213,7 @@ class RaftNode:
         writes = [(command, slot) for kind, command, slot in requests if kind is Kind.WRITE]
         if writes:
             try:
-                if len(self.proposals) + len(writes) > MAX_PROPOSALS:
-                    raise Busy(_TOO_MANY)
+                self._require_room(len(writes))
                 first_index, term = self.core.propose([command for command, _ in writes])
             except (NotLeader, Busy) as error:
                 _refuse([slot for _, slot in writes], error)
@@ -209,6 +226,12 @@ class RaftNode:
                 self.core.read_index(context)
             except (NotLeader, Busy) as error:
                 self.reads.lost(context, _refusal(error))
+
+    def _require_room(self, count: int) -> None:
+        if len(self.proposals) + count > MAX_PROPOSALS:
+            raise Busy(_TOO_MANY)
+        if self._wal.encoder.offset > MAX_LOG_BYTES:
+            raise Busy(_LOG_FULL)
 
     def _handle(self, ready: Ready) -> None:
         """Does what one Ready asks, in its order."""
@@ -261,9 +284,10 @@ class RaftNode:
         self.syncs += 1
         if self._stopped:
             return
-        self._send(messages)
-        if last is not None:
-            self.core.persisted(last.index, last.term)
+        with self._unbroken():
+            self._send(messages)
+            if last is not None:
+                self.core.persisted(last.index, last.term)
         self._turn()
 
     def _send(self, messages: list[Message]) -> None:

@@ -1,4 +1,4 @@
-"""Linearizable reads on their way: first for the leader's round (thesis, 6.4), then for the state to catch up.
+"""Linearizable reads on their way: the leader's round first (thesis, 6.4), then the state has to catch up.
 
 A read changes nothing, so every failure is definite.
 """

@@ -8,7 +8,7 @@ it does when `?incarnation=` names another process than this.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -121,7 +121,7 @@ class AdminServer(Generic[EventT]):
     async def _stream(self, response: web.StreamResponse, after: int) -> None:
         events = self._observed.events
         encode = msgspec.json.Encoder().encode
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        stopping: asyncio.Future[Any] = asyncio.ensure_future(self._stopping.wait())
         try:
             with events.watch() as added:
                 while not self._stopping.is_set():
@@ -141,9 +141,9 @@ class AdminServer(Generic[EventT]):
 
     @staticmethod
     async def _wait(
-        added: asyncio.Event, stopping: "asyncio.Future[bool]", response: web.StreamResponse
+        added: asyncio.Event, stopping: "asyncio.Future[Any]", response: web.StreamResponse
     ) -> None:
-        waiting = asyncio.ensure_future(added.wait())
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(added.wait())
         try:
             done, _ = await asyncio.wait(
                 [waiting, stopping], timeout=_KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED

@@ -36,7 +36,7 @@ class Member(Protocol):
 class _LineFormatter(logging.Formatter):
     """One line a record: time in UTC, level, logger, message; a traceback is folded into it."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 

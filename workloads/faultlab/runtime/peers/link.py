@@ -46,7 +46,8 @@ class LinkTimes(msgspec.Struct, frozen=True):
     check_s: float
     """Between two looks at it."""
     retry_min_s: float = 0.02
-    retry_max_s: float = 0.1
+    """Before the next attempt, at random between half of it and all; doubled each time up to the next."""
+    retry_max_s: float = 0.2
 
     @classmethod
     def for_heartbeat(cls, heartbeat_s: float) -> "LinkTimes":
@@ -162,6 +163,8 @@ class PeerLink:
                     connection = await self._connect()
             except (OSError, ProtocolError, TimeoutError) as error:
                 self._complain(error)
+                if isinstance(error, TimeoutError):  # silence has used up time already; a refusal none
+                    delay_s = self._times.retry_min_s
                 await asyncio.sleep(delay_s * self._rng.uniform(0.5, 1.0))
                 delay_s = min(2 * delay_s, self._times.retry_max_s)
                 continue

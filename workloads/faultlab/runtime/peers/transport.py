@@ -146,7 +146,7 @@ class _Incoming(asyncio.Protocol):
             log.warning("peer connection from %s refused: %s", self.peer or self._address(), error)
             self._refuse(str(error))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         self._owner.left(self)

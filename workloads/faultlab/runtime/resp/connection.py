@@ -58,6 +58,7 @@ class RespConnection(asyncio.Protocol):
         self._writable = True
         self._dispatching = False
         self._closing = False
+        self._eof = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
@@ -66,9 +67,14 @@ class RespConnection(asyncio.Protocol):
             self._closing = True
             transport.close()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._closing = True
         self._server.forget(self)
+
+    def eof_received(self) -> bool:
+        """The client sends no more, but may still read: it gets the replies that it waits for."""
+        self._eof = True
+        return bool(self._slots)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -92,13 +98,17 @@ class RespConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def resolved(self, slot: ReplySlot, result: Result, member: str | None, term: int | None) -> None:
-        """A slot's answer has come: send what is complete from the front."""
+        """A slot's answer has come."""
         if self._closing:
             return
         session = self.session
         reply = encode(result, session.resp3)
         if session.meta:
             reply = b"*2\r\n" + reply + encode_meta(member, term, session.resp3)
+        self._answer(slot, reply)
+
+    def _answer(self, slot: ReplySlot, reply: bytes) -> None:
+        """Puts a reply in its place and sends what is complete from the front."""
         slot.reply = reply
         slots = self._slots
         while slots and (reply_ready := slots[0].reply) is not None:
@@ -114,7 +124,8 @@ class RespConnection(asyncio.Protocol):
         if self._out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
         self._out.clear()
-        if self._closing and self._transport is not None:
+        finished = self._closing or (self._eof and not self._slots)
+        if finished and self._transport is not None:
             self._transport.close()
 
     def close(self) -> None:
@@ -180,8 +191,7 @@ class RespConnection(asyncio.Protocol):
     def _start(self, spec: CommandSpec, args: list[bytes]) -> None:
         self._kind = spec.kind
         if spec.kind is Kind.LOCAL:
-            slot = self._open_slot(0)
-            slot.resolve(run_local(self, self._server, spec, args), None, None)
+            self._answer_locally(spec, args)
             if self.session.quitting:
                 self.close()
             return
@@ -190,6 +200,15 @@ class RespConnection(asyncio.Protocol):
             self._open_slot(0).resolve(command, None, None)
         else:
             self._handler.submit(spec.kind, command, self._open_slot(len(command)))
+
+    def _answer_locally(self, spec: CommandSpec, args: list[bytes]) -> None:
+        """In the protocol that the command leaves; META's own replies come as they would without it."""
+        meta_before = self.session.meta
+        result = run_local(self, self._server, spec, args)
+        reply = encode(result, self.session.resp3)
+        if meta_before and self.session.meta:
+            reply = b"*2\r\n" + reply + encode_meta(None, None, self.session.resp3)
+        self._answer(self._open_slot(0), reply)
 
     def _open_slot(self, cost: int) -> ReplySlot:
         slot = ReplySlot(self, cost)

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-Result: TypeAlias = "None | int | bytes | str | list[Result] | dict[str, Result]"
+Result: TypeAlias = "int | bytes | str | list[Result] | dict[str, Result] | None"
 """What a command answers: null, integer, bulk string, array, map; a `str` is a status line `+OK` or an
 error line `-ERR ...` as it goes on the wire, without the line end. MessagePack carries all of them."""
 

@@ -21,7 +21,7 @@ _MAX_COUNT_DIGITS = 5
 _SUSPECT = re.compile(
     rb"[*%%~>|][0-9]{%d,}|[*%%~>|][0-9]{0,%d}\Z" % (_MAX_COUNT_DIGITS + 1, _MAX_COUNT_DIGITS)
 )
-"""A declared count that is too large, or one cut off by the end of the chunk. May also be a payload's bytes."""
+"""A declared count that is too large or cut off by the chunk's end; or bytes of a payload that look so."""
 
 
 class RequestParser:

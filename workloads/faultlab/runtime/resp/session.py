@@ -194,8 +194,21 @@ def _command(_session: Session, server: "RespServer", args: list[bytes]) -> Resu
 
 
 def _entry(spec: CommandSpec) -> Result:
+    """One command as Redis 7 describes it."""
     flags: list[Result] = [f"+{flag}" for flag in spec.flags]
-    return [spec.name.lower().encode(), spec.arity, flags, spec.first_key, spec.last_key, spec.step]
+    categories: list[Result] = [f"+@{flag}" for flag in spec.flags]
+    return [
+        spec.name.lower().encode(),
+        spec.arity,
+        flags,
+        spec.first_key,
+        spec.last_key,
+        spec.step,
+        categories,
+        [],  # tips
+        [],  # key specifications
+        [],  # subcommands
+    ]
 
 
 def _info(_session: Session, server: "RespServer", args: list[bytes]) -> Result:
