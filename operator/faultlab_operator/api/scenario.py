@@ -229,6 +229,9 @@ class ScenarioStatus(Status):
     phases: list[ScenarioPhase] = Field(default_factory=list, max_length=16)
     verdict: VerdictName | None = None
     reasons: list[Text] = Field(default_factory=list, max_length=32)
+    broken_off: bool | None = Field(
+        default=None, description="Something went wrong; the rest is only healed, collected and judged."
+    )
     seed: int | None = None
     run_id: str | None = Field(
         default=None, max_length=63, description="Of the operator process that runs it."

@@ -27,7 +27,7 @@ class Scope:
 
 
 def find_scope(partition: NetworkPartition, cache: Cache) -> Scope:
-    """Raises Refusal where chaos is not allowed or the selector is wrong, NotYet where it matches nothing yet."""
+    """Raises Refusal where chaos is not allowed or the selector is wrong, NotYet where nothing matches."""
     selector = partition.spec.selector
     if selector is None:
         raise Refusal("NoSelector", "write spec.selector: {system: {kind: RaftCluster, name: NAME}}")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faultlab.contract.run import FaultRecord, PhaseRecord
-
 from faultlab_operator.api.duration import Duration
 from faultlab_operator.scenario.measure import Window, too_little_load
 from faultlab_operator.scenario.operations import Operation

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from faultlab.contract.run import CheckRecord, RunEvent
 
+from faultlab.contract.run import CheckRecord, RunEvent
 from faultlab_operator.api.duration import Duration
 from faultlab_operator.scenario.errors import SpecError
 from faultlab_operator.scenario.linearizability import HistoryChecks

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+
 from faultlab.contract.run import CheckRecord, RunEvent
 
 MAX_GUILTY_EVENTS = 20

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from faultlab.contract.run import VerdictDocument
 
+from faultlab.contract.run import VerdictDocument
 from faultlab_operator.report import render_report
 from faultlab_operator.scenario.errors import ScenarioError
 from faultlab_operator.scenario.linearizability import faultlab_checker

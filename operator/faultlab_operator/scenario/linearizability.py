@@ -1,14 +1,15 @@
-"""The checker's answer about a history, as a check record with its evidence."""
+"""The clients' history against what the system promises: the checker's answers as check records."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
+from faultlab.checker import CheckResult, check
 from faultlab.contract.run import CheckRecord
-from faultlab.history.events import Event
-
+from faultlab.history.events import Event, HistoryError
+from faultlab.history.operations import Operation as CheckedOperation
 from faultlab_operator.scenario.operations import Operation
 from faultlab_operator.scenario.promises import invented_read, without_reads
 
@@ -19,27 +20,21 @@ STALE_NOTE = (
     "returned a value that was once written): "
 )
 
+MAX_EVIDENCE = 200
+"""Operations of a guilty window that are written down; minimal windows are far smaller."""
 
-@dataclass(frozen=True)
-class Finding:
-    """What the checker found."""
-
-    result: Literal["valid", "invalid", "unknown"]
-    operations: int
-    message: str = ""
-    key: str | None = None
-    """Where it is invalid."""
-    window: tuple[Operation, ...] = ()
-    """The fewest operations of that key that have no order."""
+Checker = Callable[[Sequence[Event], str, float], CheckResult]
+"""Events, model, time limit in seconds. Out of time or memory is `unknown`."""
 
 
-Checker = Callable[[Sequence[Event], str, float], Finding]
-"""Events, model, time limit in seconds -> finding."""
+def faultlab_checker(events: Sequence[Event], model: str, time_limit_s: float) -> CheckResult:
+    """The project's own checker."""
+    return check(events, model, time_limit_s=time_limit_s)
 
 
 @dataclass
 class HistoryChecks:
-    """The clients' history against what the system promises; each check is made once, when first asked for.
+    """Each check is made once, when first asked for.
 
     `deadline` is of `time.monotonic()`; out of time or memory is `unknown`, never a guess.
     """
@@ -54,8 +49,7 @@ class HistoryChecks:
     @cached_property
     def linearizable(self) -> CheckRecord:
         """Every operation, key by key, against a register with compare-and-set."""
-        started = time.perf_counter()
-        return _record("linearizable", self._ask(self.events), started, "")
+        return self._ask("linearizable", self.events, "")
 
     @cached_property
     def promised(self) -> CheckRecord:
@@ -65,41 +59,70 @@ class HistoryChecks:
         started = time.perf_counter()
         invented = invented_read(self.operations)
         if invented is None:
-            finding = self._ask(list(without_reads(self.events)))
-        else:
-            message = f"a read of {invented.key} returned {invented.result!r}, which nobody had written"
-            finding = Finding("invalid", len(self.operations), message, invented.key, (invented,))
-        return _record("promisedReads", finding, started, STALE_NOTE)
+            return self._ask("promisedReads", list(without_reads(self.events)), STALE_NOTE)
+        message = (
+            f"{STALE_NOTE}a read of {invented.key} returned {invented.result!r}, which nobody had written"
+        )
+        evidence = {"key": invented.key, "window": [_evidence(invented)]}
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        return CheckRecord("promisedReads", "fail", len(self.operations), elapsed_ms, message, evidence)
 
-    def _ask(self, events: Sequence[Event]) -> Finding:
-        return self.checker(events, MODEL, max(0.1, self.deadline - time.monotonic()))
+    def _ask(self, name: str, events: Sequence[Event], note: str) -> CheckRecord:
+        if not events:
+            return CheckRecord(name, "unknown", 0, 0.0, f"{note}there is no history")
+        started = time.perf_counter()
+        try:
+            found = self.checker(events, MODEL, max(0.1, self.deadline - time.monotonic()))
+        except HistoryError as error:
+            message = f"{note}the history is not well formed: {error}"
+            return CheckRecord(name, "unknown", 0, (time.perf_counter() - started) * 1000, message)
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        message = note + found.message
+        if found.result != "invalid":
+            result = "pass" if found.result == "valid" else "unknown"
+            return CheckRecord(name, result, found.operations, elapsed_ms, message)  # type: ignore[arg-type]
+        return CheckRecord(name, "fail", found.operations, elapsed_ms, message, self._window(found))
+
+    def _window(self, found: CheckResult) -> dict[str, Any]:
+        """The guilty operations in full, with the terms that the checker does not look at."""
+        terms = {(op.process, op.invoked_ns): op.term for op in self.operations if op.key == found.key}
+        window = [_checked_evidence(op, terms.get((op.process, op.start))) for op in found.window]
+        return {
+            "key": found.key,
+            "window": window[:MAX_EVIDENCE],
+            "fromStart": found.window_from_start,
+            "longestOrder": list(found.order),
+        }
 
 
-def evidence_of(operation: Operation) -> dict[str, Any]:
-    """One guilty operation in full, as `verdict.json` and the report show it."""
+def _checked_evidence(operation: CheckedOperation, term: int | None) -> dict[str, Any]:
+    return {
+        "index": operation.index,
+        "process": operation.process,
+        "f": operation.f,
+        "key": operation.key,
+        "value": operation.value,
+        "result": operation.result,
+        "outcome": operation.outcome,
+        "startNs": operation.start,
+        "endNs": operation.end,
+        "member": operation.member,
+        "term": term,
+        "error": operation.error,
+    }
+
+
+def _evidence(operation: Operation) -> dict[str, Any]:
     return {
         "process": operation.process,
         "f": operation.f,
         "key": operation.key,
         "value": operation.value,
-        "outcome": operation.outcome,
         "result": operation.result,
-        "invokedNs": operation.invoked_ns,
-        "completedNs": operation.completed_ns,
+        "outcome": operation.outcome,
+        "startNs": operation.invoked_ns,
+        "endNs": operation.completed_ns,
         "member": operation.member,
         "term": operation.term,
         "error": operation.error,
     }
-
-
-def _record(name: str, finding: Finding, started: float, note: str) -> CheckRecord:
-    elapsed_ms = (time.perf_counter() - started) * 1000
-    if finding.result == "valid":
-        message = f"{note}all {finding.operations} operations fit one order"
-        return CheckRecord(name, "pass", finding.operations, elapsed_ms, message)
-    if finding.result == "unknown":
-        message = note + (finding.message or "the checker could not decide")
-        return CheckRecord(name, "unknown", finding.operations, elapsed_ms, message)
-    message = note + (finding.message or f"{len(finding.window)} operations on {finding.key} have no order")
-    evidence = {"key": finding.key, "window": [evidence_of(operation) for operation in finding.window]}
-    return CheckRecord(name, "fail", finding.operations, elapsed_ms, message, evidence)

@@ -7,7 +7,6 @@ could have had: one that some client began to write before the read ended, or no
 from collections.abc import Iterable, Iterator, Sequence
 
 from faultlab.history.events import Event
-
 from faultlab_operator.scenario.operations import Operation
 
 READS = frozenset({"read", "get"})

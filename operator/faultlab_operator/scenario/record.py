@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from faultlab.contract.run import FaultRecord, PhaseRecord, RunEvent
 
+from faultlab.contract.run import FaultRecord, PhaseRecord, RunEvent
 from faultlab_operator.scenario.errors import RecordError
 
 RUN_FILE = "run.json"

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+
 from faultlab.contract.load import LoadStatus
 
 NS_PER_MS = 1_000_000

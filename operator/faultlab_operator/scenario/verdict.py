@@ -14,7 +14,6 @@ from pathlib import Path
 
 from faultlab.contract.run import CheckRecord, OperationCounts, RunEvent, Verdict, VerdictDocument
 from faultlab.history.events import Event, HistoryError, read_events
-
 from faultlab_operator.scenario import measure
 from faultlab_operator.scenario.counting import (
     FaultWindow,

@@ -260,7 +260,8 @@ class PartitionReconciler:
         if lapsed and not write.is_true("Interrupted"):
             message = (
                 f"the lease of {LEASE_MS / 1000:.0f} s ran out before it was renewed (the operator or an "
-                f"agent was away): the cut healed for a while and is made again until {write.partition.status.heals_at}"
+                f"agent was away): the cut healed for a while and stands again until "
+                f"{write.partition.status.heals_at}"
             )
             write.condition("Interrupted", True, "LeaseRanOut", message)
             write.condition("EffectObserved", None, "Probing", "injected again")
