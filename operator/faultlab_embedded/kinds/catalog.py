@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from faultlab_embedded.kinds.base import BuiltinStrategy
+from faultlab_embedded.kinds.crd import CrdStrategy
 from faultlab_embedded.store.catalog import Catalog, Resource, ScalePaths
-from faultlab_embedded.store.strategy import Strategy
 
 _REPLICAS = ScalePaths()
+_STRATEGIES: dict[str, type[BuiltinStrategy]] = {"CustomResourceDefinition": CrdStrategy}
 
 
 def _resource(
@@ -35,7 +37,7 @@ def _resource(
         scale=scale,
         subresources=subresources,
         generation=generation,
-        strategies={version: Strategy()},
+        strategies={version: _STRATEGIES.get(kind, BuiltinStrategy)(group, version, kind)},
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from faultlab_embedded.store.errors import NotFound
-from faultlab_embedded.store.strategy import Strategy
+from faultlab_embedded.store import names
+from faultlab_embedded.store.errors import FieldError, NotFound
+from faultlab_embedded.store.strategy import Object, Strategy
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -18,6 +20,18 @@ class ScalePaths:
     spec_replicas: str = "spec.replicas"
     status_replicas: str = "status.replicas"
     selector: str | None = None
+
+
+class Conversion(Protocol):
+    """How a view of another resource's objects (`Resource.stored_as`) reads and writes them."""
+
+    def outgoing(self, obj: Object) -> Object:
+        """A stored object as the view shows it."""
+        ...
+
+    def incoming(self, obj: Object) -> Object:
+        """An object of the view as it is stored."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,11 @@ class Resource:
     custom: bool = False
     stored_as: str | None = None
     """The key of the resource that really holds the objects, where this one is a view of it."""
+    name_rule: Callable[[str, str], list[FieldError]] = names.subdomain
+    conversion: Conversion | None = None
+    """Between this view and what is stored; given together with `stored_as`."""
+    columns: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    """Printer columns by version, as CRDs give them (name, type, jsonPath, ...)."""
 
     @property
     def key(self) -> str:

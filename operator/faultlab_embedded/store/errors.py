@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
-
 class ApiError(Exception):
     """Base of the tree: an answer other than success, with its HTTP code, reason and message."""
 

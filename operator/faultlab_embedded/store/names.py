@@ -73,7 +73,9 @@ def qualified(field: str, value: str) -> list[FieldError]:
     errors = []
     if slash:
         errors = [
-            FieldError.invalid(field, value, "prefix part " + error.text.partition(": ")[2].partition(": ")[2])
+            FieldError.invalid(
+                field, value, "prefix part " + error.text.partition(": ")[2].partition(": ")[2]
+            )
             for error in subdomain(field, prefix)
         ]
     if not name:

@@ -126,7 +126,9 @@ def _expression(key: str, operator: str, values: list[str]) -> LabelMatch:
         return lambda labels: key in labels
     if operator == "doesnotexist":
         return lambda labels: key not in labels
-    raise BadRequest(f"{operator!r} is not a valid label selector operator: use In, NotIn, Exists, DoesNotExist")
+    raise BadRequest(
+        f"{operator!r} is not a valid label selector operator: use In, NotIn, Exists, DoesNotExist"
+    )
 
 
 def _comparison(key: str, operator: str, bound: int) -> LabelMatch:

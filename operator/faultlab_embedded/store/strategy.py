@@ -1,4 +1,4 @@
-"""What a kind adds to the storage of its objects: defaults, checks, and what each kind of write may change."""
+"""What a kind adds to the storage of its objects: shape, defaults, checks, and what a write may change."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from typing import Any
 from faultlab_embedded.store.errors import FieldError
 
 Object = dict[str, Any]
+Schema = dict[str, Any]
 
 
 class Strategy:
     """Behaviour of one kind; the base treats an object as data with optional `spec` and `status`.
 
-    Methods are called with objects that may be changed in place (`decode`, `default`, the `prepare_` pair) or
+    Methods are called with objects that may be changed in place (`decode`, `default`, the `prepare_` ones) or
     only looked at (`validate`). None does I/O.
     """
 
-    def decode(self, obj: Object, *, strict: bool) -> list[str]:
-        """Bring the object into the kind's shape (types checked, unknown fields dropped), in place.
+    schema: Schema | None = None
+    """The kind's schema with all references resolved: how lists merge and who may own what."""
 
-        Returns the paths of unknown or duplicate fields, for the caller to warn about or refuse. Raises BadRequest
-        or Invalid where a value has the wrong type.
+    def published_schema(self) -> Schema:
+        """The schema as OpenAPI shows it."""
+        return self.schema or {}
+
+    def decode(self, obj: Object) -> list[str]:
+        """Bring an object into the kind's shape (types checked, unknown fields dropped), in place.
+
+        Returns the paths of unknown fields, for the caller to warn about or refuse. Raises BadRequest where a
+        value has the wrong type.
         """
-        del obj, strict
+        del obj
         return []
 
     def default(self, obj: Object) -> None:
@@ -34,6 +42,9 @@ class Strategy:
 
     def prepare_update(self, obj: Object, old: Object, subresource: str | None) -> None:
         """Carry over what this write may not change, in place."""
+
+    def prepare_delete(self, obj: Object) -> None:
+        """Show in an object that it is going, in place (a namespace's phase); called while it is kept."""
 
     def validate(self, obj: Object, old: Object | None, subresource: str | None) -> Sequence[FieldError]:
         """Everything wrong with `obj`, all at once; `old` is None on create."""

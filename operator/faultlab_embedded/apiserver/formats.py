@@ -1,0 +1,158 @@
+"""Formats of requests and answers: what a client sends, what it wants back, and Status for everything else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from faultlab_embedded.store.errors import (
+    ApiError,
+    BadRequest,
+    InternalError,
+    NotAcceptable,
+    UnsupportedMediaType,
+)
+
+Object = dict[str, Any]
+Shape = Literal["object", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+JSON = "application/json"
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi"
+_JSON_TYPES = (JSON, "application/*", "*/*")
+_YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The first form in a request's Accept that can be produced."""
+
+    shape: Shape = "object"
+    yaml: bool = False
+
+
+def accepted(request: web.Request) -> Accepted:
+    """What the client wants; NotAcceptable where none of it can be had."""
+    header = request.headers.get("Accept", "").strip()
+    if not header:
+        return Accepted()
+    for offer in header.split(","):
+        media, *rest = (part.strip() for part in offer.split(";"))
+        parameters = dict(part.partition("=")[::2] for part in rest)
+        shape = parameters.get("as", "object")
+        if media in _JSON_TYPES or media in _YAML_TYPES:
+            if shape == "object":
+                return Accepted(yaml=media in _YAML_TYPES)
+            if shape in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList") and (
+                parameters.get("g") == "meta.k8s.io" and parameters.get("v") == "v1"
+            ):
+                return Accepted(shape)  # type: ignore[arg-type]
+    raise NotAcceptable(
+        f"only the following media types are accepted: {JSON}, {YAML} (this server speaks no protobuf); "
+        f"got Accept: {header}"
+    )
+
+
+def reply(
+    body: bytes, *, status: int = 200, as_yaml: bool = False, warnings: Iterable[str] = ()
+) -> web.Response:
+    """An answer from encoded JSON."""
+    response = web.Response(body=body, status=status, content_type=JSON)
+    if as_yaml:
+        text = yaml.safe_dump(msgspec.json.decode(body), sort_keys=False)
+        response = web.Response(text=text, status=status, content_type=YAML)
+    response.headers["Cache-Control"] = "no-cache, private"
+    for warning in dict.fromkeys(warnings):
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
+    return response
+
+
+def reply_object(
+    obj: Object, *, status: int = 200, as_yaml: bool = False, warnings: Iterable[str] = ()
+) -> web.Response:
+    """An answer from an object."""
+    return reply(msgspec.json.encode(obj), status=status, as_yaml=as_yaml, warnings=warnings)
+
+
+def reply_error(error: ApiError) -> web.Response:
+    """The `Status` of an error."""
+    return reply_object(error.status(), status=error.code)
+
+
+async def read_body(request: web.Request, *, expected: str = "an object") -> Object:
+    """The request's body as an object, from JSON or YAML; UnsupportedMediaType or BadRequest otherwise."""
+    raw = await request.read()
+    media = request.content_type if request.headers.get("Content-Type") else JSON
+    if media == PROTOBUF:
+        raise UnsupportedMediaType(
+            "this server reads JSON and YAML, not protobuf; some kubectl commands (create configmap, namespace, "
+            "secret or token, auth can-i) send nothing else: write a manifest and use `kubectl apply -f` instead"
+        )
+    if media in _YAML_TYPES:
+        return decode_yaml(raw, expected)
+    if media not in (JSON, "application/octet-stream", "text/plain"):
+        raise UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: {JSON}, {YAML}"
+        )
+    return decode_json(raw, expected)
+
+
+def decode_json(raw: bytes, expected: str) -> Object:
+    """JSON bytes as an object; BadRequest with the decoder's words."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is no JSON: {error}; expected {expected}") from error
+    return _as_object(value, expected)
+
+
+def decode_yaml(raw: bytes, expected: str) -> Object:
+    """One YAML document as an object; BadRequest with the parser's words."""
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise BadRequest(f"the body is no YAML: {error}; expected {expected}") from error
+    # Through JSON, so that YAML's dates become text and nothing but JSON's types is left.
+    try:
+        return _as_object(msgspec.json.decode(msgspec.json.encode(value)), expected)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise BadRequest(f"the body holds what JSON cannot say: {error}; expected {expected}") from error
+
+
+def _as_object(value: Any, expected: str) -> Object:
+    if not isinstance(value, dict):
+        raise BadRequest(f"the body is a {type(value).__name__}, expected {expected}")
+    return value
+
+
+@web.middleware
+async def errors_as_status(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error leaves as a Kubernetes Status; what nobody foresaw as a 500 that names it, with a log entry."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return reply_error(error)
+    except web.HTTPRequestEntityTooLarge as error:
+        too_large = BadRequest(f"the body is larger than this server takes: {error.text}")
+        return reply_object(
+            {**too_large.status(), "code": 413, "reason": "RequestEntityTooLarge"}, status=413
+        )
+    except web.HTTPException as error:
+        body = ApiError(error.reason).status()
+        return reply_object({**body, "code": error.status, "reason": error.reason}, status=error.status)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        log.exception("%s %s failed", request.method, request.path)
+        return reply_error(InternalError(f"an error on the server: {type(error).__name__}: {error}"))

@@ -1,0 +1,119 @@
+"""Pods' own subresources: logs and eviction."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from faultlab_embedded.apiserver.backend import NodeBackend
+from faultlab_embedded.apiserver.formats import Object, read_body, reply_object
+from faultlab_embedded.apiserver.target import Target, flag, integer, write_of
+from faultlab_embedded.store.deletion import DeleteOptions
+from faultlab_embedded.store.errors import BadRequest, MethodNotAllowed, TooManyRequests
+from faultlab_embedded.store.registry import Registry
+from faultlab_embedded.store.selectors import match_labels
+
+
+class Pods:
+    """Handlers of pods/log and pods/eviction."""
+
+    def __init__(self, registry: Registry, backend: NodeBackend) -> None:
+        self._registry = registry
+        self._backend = backend
+
+    async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if target.subresource == "log" and request.method == "GET":
+            return await self._log(request, target)
+        if target.subresource == "eviction" and request.method == "POST":
+            return await self._evict(request, target)
+        raise MethodNotAllowed(f"the server does not allow this method ({request.method}) on {request.path}")
+
+    async def _log(self, request: web.Request, target: Target) -> web.StreamResponse:
+        query = request.query
+        pod = self._registry.get("pods", target.namespace, target.name or "")
+        container = _container(pod, query.get("container") or None)
+        left = integer(query, "limitBytes", least=1)
+        pieces = self._backend.logs(
+            pod["metadata"]["namespace"],
+            pod["metadata"]["name"],
+            container,
+            follow=flag(query, "follow"),
+            tail_lines=integer(query, "tailLines"),
+            previous=flag(query, "previous"),
+            timestamps=flag(query, "timestamps"),
+        )
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"}
+        )
+        # The first piece before the headers: an error of the node still becomes a Status.
+        first = await anext(pieces, None)
+        await response.prepare(request)
+        try:
+            piece = first
+            while piece is not None and (left is None or left > 0):
+                await response.write(piece if left is None else piece[:left])
+                left = None if left is None else left - len(piece)
+                piece = await anext(pieces, None)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the reader has gone
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+        return response
+
+    async def _evict(self, request: web.Request, target: Target) -> web.Response:
+        body = await read_body(request, expected="an Eviction")
+        name = target.name or ""
+        pod = self._registry.get("pods", target.namespace, name)
+        write = write_of(request)
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed", "Pending"):
+            self._check_budgets(pod)
+        options = body.get("deleteOptions") or {}
+        grace = options.get("gracePeriodSeconds")
+        self._registry.remove("pods", target.namespace, name, DeleteOptions(grace_seconds=grace), write)
+        return reply_object(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201
+        )
+
+    def _check_budgets(self, pod: Object) -> None:
+        """Refuse what a disruption budget does not allow, and count what it does."""
+        meta = pod["metadata"]
+        for budget in self._registry.list("poddisruptionbudgets.policy", meta["namespace"]):
+            if not match_labels(budget["spec"].get("selector"))(meta.get("labels") or {}):
+                continue
+            status = budget.get("status") or {}
+            allowed = int(status.get("disruptionsAllowed", 0))
+            name = budget["metadata"]["name"]
+            if allowed < 1:
+                raise TooManyRequests(
+                    "Cannot evict pod as it would violate the pod's disruption budget.",
+                    details={
+                        "causes": [
+                            {
+                                "reason": "DisruptionBudget",
+                                "message": f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} "
+                                f"healthy pods and has {status.get('currentHealthy', 0)} currently",
+                            }
+                        ]
+                    },
+                )
+            patch = {"status": {"disruptionsAllowed": allowed - 1}}
+            self._registry.patch("poddisruptionbudgets.policy", meta["namespace"], name, patch, "status")
+
+
+def _container(pod: Object, wanted: str | None) -> str:
+    """The container whose log is meant; BadRequest where the pod has no such, or several and none is named."""
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    main = [container["name"] for container in spec["containers"]]
+    initial = [container["name"] for container in spec.get("initContainers") or []]
+    if wanted is None:
+        if len(main) == 1:
+            return str(main[0])
+        raise BadRequest(
+            f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
+            + (f" or one of the init containers: [{' '.join(initial)}]" if initial else "")
+        )
+    if wanted not in main + initial:
+        raise BadRequest(f"container {wanted} is not valid for pod {name}")
+    return wanted

@@ -1,0 +1,270 @@
+"""CEL rules of a schema (`x-kubernetes-validations`): messages, transition rules, correlation of lists.
+
+cel-python is slow to import and to compile with, so both wait for the first object that has a rule to answer to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from faultlab_embedded.schema.structural import INT_OR_STRING, Schema
+from faultlab_embedded.store.errors import FieldError
+
+RULES = "x-kubernetes-validations"
+MAX_ERRORS = 100
+"""An object that breaks more rules than this is refused with the first ones."""
+_OLD_SELF = re.compile(r"\boldSelf\b")
+_MISSING = object()
+_REASONS = {
+    "FieldValueInvalid": "FieldValueInvalid",
+    "FieldValueForbidden": "FieldValueForbidden",
+    "FieldValueRequired": "FieldValueRequired",
+    "FieldValueDuplicate": "FieldValueDuplicate",
+}
+
+
+class Rules:
+    """All the rules of one schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._any = _has_rules(schema)
+
+    def check(self, obj: Any, old: Any = None) -> list[FieldError]:
+        """The errors of an object; `old` is what it replaces, None on creation."""
+        if not self._any:
+            return []
+        errors: list[FieldError] = []
+        before = _MISSING if old is None else _as_root(old)
+        for error in _walk(_as_root(obj), before, self._schema, ""):
+            errors.append(error)
+            if len(errors) >= MAX_ERRORS:
+                break
+        return errors
+
+
+def compile_errors(schema: Schema, path: str) -> Iterable[FieldError]:
+    """Rules that CEL cannot read, for a CRD's own validation."""
+    for index, rule in enumerate(schema.get(RULES) or ()):
+        for field in ("rule", "messageExpression"):
+            text = rule.get(field)
+            if not text:
+                continue
+            try:
+                _program(text)
+            except ValueError as error:
+                where = f"{path}.{RULES}[{index}].{field}"
+                yield FieldError.invalid(where, text, f"compilation failed: {error}")
+    for name, child in (schema.get("properties") or {}).items():
+        yield from compile_errors(child, f"{path}.properties[{name}]")
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            yield from compile_errors(schema[name], f"{path}.{name}")
+
+
+def _has_rules(schema: Schema) -> bool:
+    children = list((schema.get("properties") or {}).values())
+    children += [schema.get("items"), schema.get("additionalProperties")]
+    return bool(schema.get(RULES)) or any(_has_rules(child) for child in children if isinstance(child, dict))
+
+
+def _as_root(obj: dict[str, Any]) -> dict[str, Any]:
+    """What rules may see of metadata: the name only, as in Kubernetes."""
+    meta = obj.get("metadata") or {}
+    seen = {key: meta[key] for key in ("name", "generateName") if key in meta}
+    return {**obj, "metadata": seen}
+
+
+def _walk(value: Any, old: Any, schema: Schema, path: str) -> Iterable[FieldError]:
+    if value is None:
+        return
+    for rule in schema.get(RULES) or ():
+        error = _apply(rule, value, old, schema, path)
+        if error is not None:
+            yield error
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        additional = schema.get("additionalProperties")
+        for key, inner in value.items():
+            child = properties.get(key, additional)
+            if isinstance(child, dict):
+                was = old.get(key, _MISSING) if isinstance(old, dict) else _MISSING
+                below = f"{path}.{key}" if path else key
+                yield from _walk(inner, was, child, below if key in properties else f"{path}[{key}]")
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, inner in enumerate(value):
+            was = _correlated(inner, old, schema)
+            yield from _walk(inner, was, schema["items"], f"{path}[{index}]")
+
+
+def _correlated(item: Any, old: Any, schema: Schema) -> Any:
+    """The old item that has the same keys; only keyed lists have such a thing."""
+    if (
+        schema.get("x-kubernetes-list-type") != "map"
+        or not isinstance(old, list)
+        or not isinstance(item, dict)
+    ):
+        return _MISSING
+    keys = schema.get("x-kubernetes-list-map-keys") or []
+    wanted = [item.get(key) for key in keys]
+    return next((was for was in old if [was.get(key) for key in keys] == wanted), _MISSING)
+
+
+def _apply(rule: dict[str, Any], value: Any, old: Any, schema: Schema, path: str) -> FieldError | None:
+    text = rule["rule"]
+    transition = _OLD_SELF.search(text) is not None
+    if transition and (old is _MISSING or old is None):
+        return None
+    activation = {"self": _to_cel(value, schema)}
+    if old is not _MISSING and old is not None:
+        activation["oldSelf"] = _to_cel(old, schema)
+    passed, problem = _evaluate(text, activation)
+    if passed is True:
+        return None
+    where = path + _suffix(rule.get("fieldPath", ""))
+    if problem:
+        return FieldError.invalid(where, schema.get("type", "object"), f"rule evaluation error: {problem}")
+    reason = _REASONS.get(rule.get("reason", ""), "FieldValueInvalid")
+    message = _message(rule, activation)
+    if reason == "FieldValueForbidden":
+        return FieldError.forbidden(where, message)
+    if reason == "FieldValueRequired":
+        return FieldError.required(where, message)
+    shown = value if isinstance(value, str | int | float | bool) else schema.get("type", "object")
+    if reason == "FieldValueDuplicate":
+        return FieldError.duplicate(where, shown)
+    return FieldError.invalid(where, shown, message)
+
+
+def _suffix(field_path: str) -> str:
+    if not field_path or field_path.startswith((".", "[")):
+        return field_path
+    return f".{field_path}"
+
+
+def _message(rule: dict[str, Any], activation: dict[str, Any]) -> str:
+    if rule.get("messageExpression"):
+        text, problem = _evaluate(rule["messageExpression"], activation)
+        if problem is None and isinstance(text, str) and text.strip() and "\n" not in text:
+            return str(text)
+    return str(rule.get("message") or f"failed rule: {rule['rule']}").strip()
+
+
+def _evaluate(text: str, activation: dict[str, Any]) -> tuple[Any, str | None]:
+    """The value of an expression, or what went wrong: a rule that cannot be evaluated refuses the object."""
+    import celpy
+
+    try:
+        result = _program(text).evaluate(activation)
+    except celpy.CELEvalError as error:
+        return None, str(error.args[0] if error.args else error)
+    if isinstance(result, celpy.celtypes.BoolType):
+        return bool(result), None
+    return result, None
+
+
+@lru_cache(maxsize=512)
+def _program(text: str) -> Any:
+    """A compiled expression; ValueError where it is none."""
+    import celpy
+
+    environment = _environment()
+    try:
+        return environment.program(environment.compile(text))
+    except celpy.CELParseError as error:
+        raise ValueError(str(error.args[0] if error.args else error)) from error
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    import celpy
+
+    return celpy.Environment()
+
+
+def _to_cel(value: Any, schema: Schema | None) -> Any:
+    """A JSON value as CEL sees it through its schema: numbers, times and durations get their own types."""
+    from celpy import celtypes
+
+    schema = schema or {}
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return celtypes.BoolType(value)
+    if isinstance(value, int | float) and not schema.get(INT_OR_STRING):
+        whole = schema.get("type") == "integer" or (schema.get("type") != "number" and isinstance(value, int))
+        return celtypes.IntType(int(value)) if whole else celtypes.DoubleType(value)
+    if isinstance(value, int | float):
+        return celtypes.IntType(value)
+    if isinstance(value, str):
+        return _text_to_cel(value, schema.get("format"))
+    if isinstance(value, list):
+        items = schema.get("items")
+        return celtypes.ListType(
+            [_to_cel(item, items if isinstance(items, dict) else None) for item in value]
+        )
+    properties = schema.get("properties") or {}
+    additional = schema.get("additionalProperties")
+    known = {} if isinstance(additional, bool) or additional is None else additional
+    return celtypes.MapType(
+        {
+            celtypes.StringType(_escape(key) if key in properties else key): _to_cel(
+                inner, properties.get(key, known)
+            )
+            for key, inner in value.items()
+        }
+    )
+
+
+def _text_to_cel(value: str, form: str | None) -> Any:
+    from celpy import celtypes
+
+    if form == "date-time":
+        return celtypes.TimestampType(value)
+    if form == "duration":
+        return celtypes.DurationType(value)
+    return celtypes.StringType(value)
+
+
+_KEYWORDS = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+
+
+def _escape(name: str) -> str:
+    """A property's name as an identifier of CEL (Kubernetes' escaping rules)."""
+    if name in _KEYWORDS:
+        return f"__{name}__"
+    for plain, escaped in (
+        ("__", "__underscores__"),
+        (".", "__dot__"),
+        ("-", "__dash__"),
+        ("/", "__slash__"),
+    ):
+        name = name.replace(plain, escaped)
+    return name

@@ -1,0 +1,77 @@
+"""Structural schemas at work: pruning and defaulting. See `validation` for checking.
+
+Source: kubernetes.io, "Extend the Kubernetes API with CustomResourceDefinitions". Used for custom resources with
+the schema of their CRD, and for built-in kinds with the schemas of `builtin`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+Schema = dict[str, Any]
+
+IMPLIED = ("apiVersion", "kind", "metadata")
+"""Fields that every object and every embedded resource has, whether its schema says so or not."""
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+EMBEDDED = "x-kubernetes-embedded-resource"
+INT_OR_STRING = "x-kubernetes-int-or-string"
+
+
+def prune(value: Any, schema: Schema, *, root: bool = False, path: str = "") -> list[str]:
+    """Drop what the schema does not know, in place; the paths that were dropped.
+
+    At the root `metadata` is left alone: it has a schema of its own.
+    """
+    if isinstance(value, list):
+        items = schema.get("items")
+        if not isinstance(items, dict):
+            return []
+        return [
+            dropped
+            for index, item in enumerate(value)
+            for dropped in prune(item, items, path=f"{path}[{index}]")
+        ]
+    if not isinstance(value, dict):
+        return []
+    dropped: list[str] = []
+    properties = schema.get("properties") or {}
+    additional = schema.get("additionalProperties")
+    implied = IMPLIED if root or schema.get(EMBEDDED) else ()
+    for key in list(value):
+        below = f"{path}.{key}" if path else key
+        if key in implied:
+            continue
+        if key in properties:
+            dropped += prune(value[key], properties[key], path=below)
+        elif isinstance(additional, dict):
+            dropped += prune(value[key], additional, path=below)
+        elif not additional and not schema.get(PRESERVE):
+            dropped.append(below)
+            del value[key]
+    return dropped
+
+
+def set_defaults(value: Any, schema: Schema) -> None:
+    """Fill in defaults, in place. A null where the schema has a default and allows no null counts as left out."""
+    if isinstance(value, list):
+        items = schema.get("items")
+        if isinstance(items, dict):
+            for item in value:
+                set_defaults(item, items)
+        return
+    if not isinstance(value, dict):
+        return
+    properties = schema.get("properties") or {}
+    for key, child in properties.items():
+        if "default" in child:
+            missing = key not in value or (value[key] is None and not child.get("nullable"))
+            if missing:
+                value[key] = copy.deepcopy(child["default"])
+        if key in value:
+            set_defaults(value[key], child)
+    additional = schema.get("additionalProperties")
+    if isinstance(additional, dict):
+        for key in value:
+            if key not in properties:
+                set_defaults(value[key], additional)

@@ -1,0 +1,103 @@
+"""How an object goes: at once, after a grace period, or when its last finalizer is taken away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faultlab_embedded.store.errors import BadRequest, Conflict
+from faultlab_embedded.store.log import Record
+from faultlab_embedded.store.objects import now_rfc3339
+from faultlab_embedded.store.strategy import Object
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+_FINALIZERS = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": None}
+DEFAULT_GRACE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """What a delete asks for. `uid` and `version` are preconditions."""
+
+    grace_seconds: int | None = None
+    propagation: str = "Background"
+    uid: str | None = None
+    version: str | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An object after a delete: `gone`, or marked and still there."""
+
+    obj: Object
+    gone: bool
+
+
+def check_preconditions(record: Record, options: DeleteOptions) -> None:
+    """Raises Conflict where the object is not the one that is meant."""
+    if options.uid is not None and options.uid != record.uid:
+        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {record.uid}"
+        raise Conflict.of(record.resource, record.name, why)
+    if options.version is not None and options.version != str(record.version):
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {options.version}, "
+            f"ResourceVersion in object meta: {record.version}"
+        )
+        raise Conflict.of(record.resource, record.name, why)
+
+
+def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: bool) -> bool:
+    """Mark an object as being deleted, in place; True where nothing keeps it and it may go at once.
+
+    `holds_content` stands for a namespace or CRD with objects in it. A grace period may be shortened by a second
+    delete, never lengthened.
+    """
+    meta = obj["metadata"]
+    _set_propagation(meta, options.propagation)
+    grace = grace_seconds(resource, obj, options.grace_seconds)
+    if "deletionTimestamp" in meta:
+        grace = min(grace, int(meta.get("deletionGracePeriodSeconds") or 0))
+    if grace == 0 and not meta.get("finalizers") and not holds_content:
+        meta.setdefault("deletionTimestamp", now_rfc3339())
+        meta["deletionGracePeriodSeconds"] = 0
+        return True
+    if "deletionTimestamp" not in meta:
+        if "generation" in meta:
+            meta["generation"] += 1
+    elif grace == meta.get("deletionGracePeriodSeconds"):
+        return False
+    meta["deletionTimestamp"] = now_rfc3339(grace)
+    meta["deletionGracePeriodSeconds"] = grace
+    return False
+
+
+def may_go(meta: Object) -> bool:
+    """Whether an object that is being deleted is kept by nothing that its metadata shows."""
+    going = "deletionTimestamp" in meta and not meta.get("finalizers")
+    return going and not meta.get("deletionGracePeriodSeconds")
+
+
+def grace_seconds(resource: str, obj: Object, asked: int | None) -> int:
+    """How long the object may live on: only pods that a node runs get any time."""
+    if asked is not None and asked < 0:
+        raise BadRequest(f"gracePeriodSeconds is {asked}, expected a number that is not negative")
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    if resource != "pods" or not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
+        return 0
+    return int(asked if asked is not None else spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S))
+
+
+def _set_propagation(meta: Object, propagation: str) -> None:
+    if propagation not in _FINALIZERS:
+        raise BadRequest(
+            f"invalid propagationPolicy {propagation!r}: expected Foreground, Background or Orphan"
+        )
+    finalizers = [name for name in meta.get("finalizers") or [] if name not in (FOREGROUND, ORPHAN)]
+    wanted = _FINALIZERS[propagation]
+    if wanted:
+        finalizers.append(wanted)
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)

@@ -1,0 +1,126 @@
+"""What every object has in common: apiVersion, kind and the metadata that the server keeps."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from faultlab_embedded.store import names
+from faultlab_embedded.store.catalog import Resource
+from faultlab_embedded.store.errors import BadRequest, FieldError
+from faultlab_embedded.store.strategy import Object
+
+KEPT_BY_SERVER = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+)
+
+
+def now_rfc3339(plus_seconds: int = 0) -> str:
+    """The time of metadata: UTC, whole seconds."""
+    return (datetime.now(UTC) + timedelta(seconds=plus_seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def copy(obj: Object) -> Object:
+    """A deep copy through JSON. Raises BadRequest for what JSON cannot hold."""
+    try:
+        copied: Object = msgspec.json.decode(msgspec.json.encode(obj))
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise BadRequest(f"the object cannot be written as JSON: {error}") from error
+    return copied
+
+
+def metadata(obj: Object) -> Object:
+    """An object's metadata, made where missing; BadRequest where it is no object."""
+    meta = obj.setdefault("metadata", {})
+    if not isinstance(meta, dict):
+        raise BadRequest("metadata must be an object")
+    return meta
+
+
+def identify(kind: Resource, obj: Object) -> Object:
+    """Fill in apiVersion, kind and namespace where left out, refuse others than the resource's.
+
+    Returns the metadata.
+    """
+    if not obj.get("apiVersion"):
+        obj["apiVersion"] = kind.api_version()
+    if not obj.get("kind"):
+        obj["kind"] = kind.kind
+    if obj["kind"] != kind.kind or obj["apiVersion"] not in map(kind.api_version, kind.versions):
+        raise BadRequest(
+            f"the object is {obj['apiVersion']} {obj['kind']}, expected {kind.api_version()} {kind.kind}"
+        )
+    meta = metadata(obj)
+    if not kind.namespaced:
+        meta.pop("namespace", None)
+    elif not meta.get("namespace"):
+        meta["namespace"] = "default"
+    return meta
+
+
+def stamp(kind: Resource, meta: Object) -> None:
+    """Give a new object's metadata what only the server sets."""
+    if meta.get("resourceVersion"):
+        raise BadRequest("resourceVersion should not be set on objects to be created")
+    if not meta.get("name") and meta.get("generateName"):
+        meta["name"] = names.generate(str(meta["generateName"]))
+    for server_side in (*KEPT_BY_SERVER, "selfLink", "resourceVersion"):
+        meta.pop(server_side, None)
+    meta["uid"] = str(uuid.uuid4())
+    meta["creationTimestamp"] = now_rfc3339()
+    if kind.generation:
+        meta["generation"] = 1
+
+
+def keep(meta: Object, old: Object) -> None:
+    """Undo what an update may not change in metadata."""
+    for field in KEPT_BY_SERVER:
+        if field in old:
+            meta[field] = old[field]
+        else:
+            meta.pop(field, None)
+    meta["resourceVersion"] = old["resourceVersion"]
+
+
+def check_metadata(kind: Resource, meta: Object, old: Object | None) -> list[FieldError]:
+    """Everything wrong with an object's metadata; `old` is the metadata it replaces."""
+    errors: list[FieldError] = []
+    if not meta.get("name"):
+        errors.append(FieldError.required("metadata.name", "name or generateName is required"))
+    elif old is None:
+        errors += kind.name_rule("metadata.name", str(meta["name"]))
+    errors += names.labels("metadata.labels", meta.get("labels"))
+    errors += names.annotations("metadata.annotations", meta.get("annotations"))
+    errors += _check_owners(meta.get("ownerReferences") or [])
+    if old is not None and "deletionTimestamp" in old:
+        added = [name for name in meta.get("finalizers") or [] if name not in (old.get("finalizers") or [])]
+        if added:
+            shown = msgspec.json.encode(added).decode()
+            detail = (
+                f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}"
+            )
+            errors.append(FieldError.forbidden("metadata.finalizers", detail))
+    return errors
+
+
+def _check_owners(owners: list[Object]) -> list[FieldError]:
+    errors = []
+    for index, owner in enumerate(owners):
+        errors += [
+            FieldError.required(f"metadata.ownerReferences[{index}].{field}", "must not be empty")
+            for field in ("apiVersion", "kind", "name", "uid")
+            if not owner.get(field)
+        ]
+    controllers = [owner for owner in owners if owner.get("controller")]
+    if len(controllers) > 1:
+        detail = "Only one reference can have Controller set to true"
+        errors.append(
+            FieldError.invalid("metadata.ownerReferences", [c.get("name") for c in controllers], detail)
+        )
+    return errors

@@ -1,0 +1,28 @@
+"""Objects as a served version shows them, where that differs from how they are stored."""
+
+from __future__ import annotations
+
+import msgspec
+
+from faultlab_embedded.store.catalog import Resource
+from faultlab_embedded.store.log import Record
+from faultlab_embedded.store.strategy import Object
+
+
+def encode_as(resource: Resource, version: str, record: Record) -> bytes:
+    """The JSON of a stored object in one served version."""
+    if resource.stored_as is None and version == resource.storage_version:
+        return record.raw
+    return msgspec.json.encode(show_as(resource, version, record.decode()))
+
+
+def show_as(resource: Resource, version: str, obj: Object) -> Object:
+    """A stored object in one served version."""
+    if resource.conversion is not None:
+        return resource.conversion.outgoing(obj)
+    return {**obj, "apiVersion": resource.api_version(version)}
+
+
+def store_as(resource: Resource, obj: Object) -> Object:
+    """An object of a served version as the registry takes it."""
+    return obj if resource.conversion is None else resource.conversion.incoming(obj)
