@@ -85,8 +85,9 @@ class Model(BaseModel):
                 continue
             default = field.get_default(call_default_factory=True, validated_data={})
             if isinstance(default, Model):
-                written = {} if default == type(default)() else default.wire()
-                node["properties"][field.alias or to_camel(name)]["default"] = written
+                # In full: Kubernetes tries the rules on a default before it fills defaults in it.
+                default = default.wire()
+            node["properties"][field.alias or to_camel(name)]["default"] = default
         return reference
 
     def wire(self) -> dict[str, Any]:

@@ -79,10 +79,11 @@ def load_crds() -> list[dict[str, Any]]:
 
 def _root_schema(kind: type[Resource]) -> dict[str, Any]:
     spec_field = kind.model_fields["spec"]
-    spec = structural(_model(spec_field.annotation))
+    spec_model = _model(spec_field.annotation)
+    spec = structural(spec_model)
     required = ["spec"] if spec_field.is_required() else []
     if not spec_field.is_required():
-        spec["default"] = {}
+        spec["default"] = spec_model().wire()
     schema: dict[str, Any] = {
         "description": (kind.__doc__ or "").strip(),
         "type": "object",
