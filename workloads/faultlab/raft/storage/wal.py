@@ -154,7 +154,7 @@ def _open_existing(path: Path, owner: Owner, lock_descriptor: int) -> tuple[Wal,
     replay = _Replay(path, owner)
     for record in read_chain(data):
         replay.take(record)
-    if replay.end < len(data):
+    if replay.end < len(data) or not data:
         _require_torn(path, data, replay)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
