@@ -1,0 +1,119 @@
+"""Service endpoints: which addresses stand behind a Service's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from faultlab_embedded.controllers import pods
+from faultlab_embedded.controllers.runtime import Key, Source, own_key, owner_reference
+from faultlab_embedded.store.registry import Registry
+
+Object = Mapping[str, Any]
+
+
+class EndpointsReconciler:
+    """Keeps the Endpoints object of the same name for every Service that has a selector."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def sources(self) -> list[Source]:
+        """Services, their Endpoints, and pods (which wake all Services of their namespace)."""
+        return [
+            Source("services", own_key),
+            Source("endpoints", own_key),
+            Source("pods", self._services_of_namespace),
+        ]
+
+    def _services_of_namespace(self, _event: str, pod: Object) -> Iterable[Key]:
+        namespace = pod["metadata"]["namespace"]
+        labels = pod["metadata"].get("labels") or {}
+        for service in self._registry.list("services", namespace):
+            selector = service["spec"].get("selector") or {}
+            if selector and all(labels.get(key) == value for key, value in selector.items()):
+                yield (namespace, service["metadata"]["name"])
+
+    def reconcile(self, namespace: str, name: str) -> None:
+        """Writes the Endpoints of one Service if they differ; removes what a deleted Service left."""
+        service = self._registry.find("services", namespace, name)
+        found = self._registry.find("endpoints", namespace, name)
+        if service is None:
+            if found is not None and _is_ours(found.decode()):
+                self._registry.delete("endpoints", namespace, name)
+            return
+        wanted = service.decode()
+        if not wanted["spec"].get("selector"):
+            return
+        subsets = self._subsets(wanted)
+        if found is None:
+            self._registry.create("endpoints", _endpoints(wanted, subsets))
+        elif (found.decode().get("subsets") or []) != subsets:
+            self._registry.patch("endpoints", namespace, name, {"subsets": subsets})
+
+    def _subsets(self, service: Object) -> list[dict[str, Any]]:
+        spec = service["spec"]
+        early = bool(spec.get("publishNotReadyAddresses"))
+        selector = ",".join(f"{key}={value}" for key, value in sorted(spec["selector"].items()))
+        ready, unready = [], []
+        for pod in self._registry.list("pods", service["metadata"]["namespace"], labels=selector):
+            address = (pod.get("status") or {}).get("podIP")
+            if not address or pods.is_finished(pod) or (pods.is_terminating(pod) and not early):
+                continue
+            entry = _address(pod, address, service["metadata"]["name"])
+            (ready if early or pods.is_ready(pod) else unready).append(entry)
+        if not ready and not unready:
+            return []
+        subset: dict[str, Any] = {}
+        if ready:
+            subset["addresses"] = ready
+        if unready:
+            subset["notReadyAddresses"] = unready
+        ports = [_port(port) for port in spec.get("ports") or ()]
+        if ports:
+            subset["ports"] = ports
+        return [subset]
+
+
+def _address(pod: Object, address: str, service: str) -> dict[str, Any]:
+    meta, spec = pod["metadata"], pod["spec"]
+    target = {"kind": "Pod", "name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
+    entry: dict[str, Any] = {"ip": address, "nodeName": spec.get("nodeName", ""), "targetRef": target}
+    if spec.get("hostname") and spec.get("subdomain") == service:
+        entry["hostname"] = spec["hostname"]
+    return entry
+
+
+def _port(port: Object) -> dict[str, Any]:
+    target = port.get("targetPort") or port["port"]
+    entry = {
+        "port": target if isinstance(target, int) else port["port"],
+        "protocol": port.get("protocol", "TCP"),
+    }
+    return {**({"name": port["name"]} if port.get("name") else {}), **entry}
+
+
+def _is_ours(endpoints: Object) -> bool:
+    labels = endpoints["metadata"].get("labels") or {}
+    return labels.get("endpoints.kubernetes.io/managed-by") == "endpoint-controller"
+
+
+def _endpoints(service: Object, subsets: list[dict[str, Any]]) -> dict[str, Any]:
+    meta = service["metadata"]
+    labels = {
+        **(meta.get("labels") or {}),
+        "endpoints.kubernetes.io/managed-by": "endpoint-controller",
+    }
+    if service["spec"].get("clusterIP") == "None":
+        labels["service.kubernetes.io/headless"] = ""
+    return {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": meta["name"],
+            "namespace": meta["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner_reference(service)],
+        },
+        "subsets": subsets,
+    }
