@@ -1,25 +1,32 @@
-"""What the lab installs into the embedded world: namespaces, CRDs, the agent's key, operator and agent.
+"""The lab in the embedded world: its start and end, and what is installed into it.
 
-The same objects that the Helm chart gives to a real cluster; the embedded world itself knows nothing
-but Kubernetes.
+Namespaces, CRDs, the agent's key, operator and agent; the embedded world itself knows nothing but
+Kubernetes.
 """
 
 import base64
 import os
 import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
 import yaml
 
 from faultlab import __version__
+from faultlab_cli.errors import CliError
 from faultlab_cli.kube import Document
+from faultlab_embedded import world
 
 SYSTEM_NAMESPACE = "faultlab-system"
 DEFAULT_NAMESPACE = "faultlab"
 IMAGE = f"faultlab/faultlab:{__version__}"
 RUNTIME_ROOT = "/run/faultlab/containers"
 AGENT_SECRET = "faultlab-agent"
+PAGES_PORT = 8088
+"""Where the pages are if the port is free; else on one that is."""
 
 
 def home() -> Path:
@@ -30,6 +37,57 @@ def home() -> Path:
     return Path(state) / "faultlab"
 
 
+def start(*, persist: bool) -> world.WorldInfo:
+    """The running world, started if there is none; raises CliError that says what to do."""
+    port = _pages_port()
+    try:
+        return world.up(
+            home(),
+            objects(),
+            static_pods(f"http://127.0.0.1:{port}"),
+            world.default_table("faultlab/faultlab:*"),
+            persist=persist,
+            pages_port=port,
+        )
+    except world.WorldError as error:
+        raise CliError(str(error)) from error
+
+
+@contextmanager
+def held() -> Iterator[world.WorldInfo]:
+    """The world while the block runs; one that was started for it ends with its last holder."""
+    start(persist=False)
+    try:
+        with world.hold(home()) as info:
+            yield info
+    except world.WorldError as error:
+        raise CliError(str(error)) from error
+
+
+def running() -> world.WorldInfo | None:
+    return world.status(home())
+
+
+def stop(*, purge: bool) -> bool:
+    """False where none ran."""
+    try:
+        return world.down(home(), purge=purge)
+    except world.WorldError as error:
+        raise CliError(str(error)) from error
+
+
+def _pages_port() -> int:
+    for port in (PAGES_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise CliError("no TCP port is free on the loopback")
+
+
 def objects() -> list[Document]:
     """Everything to apply at start, in order."""
     return [
@@ -38,11 +96,12 @@ def objects() -> list[Document]:
         *crds(),
         _service_account("faultlab-operator"),
         _service_account("faultlab-agent"),
+        agent_key(),
     ]
 
 
 def agent_key() -> Document:
-    """A Secret with a new random key, for a world that has none yet."""
+    """A Secret with a new random key: operator and agent of a world start with it and end with it."""
     key = base64.b64encode(secrets.token_hex(32).encode()).decode()
     return {
         "apiVersion": "v1",
