@@ -1,4 +1,4 @@
-"""`faultlab check FILE --model M`: the verdict, and for an invalid history its window, on a terminal or as JSON."""
+"""`faultlab check FILE --model M`: the verdict and an invalid history's window, as text or JSON."""
 
 import sys
 from pathlib import Path
@@ -62,19 +62,19 @@ def _table(result: CheckResult) -> list[str]:
     last = max(operation.start if operation.end is None else operation.end for operation in shown)
     places = {index: str(place) for place, index in enumerate(result.order, start=1)}
     rows = [("order", "event", "process", "operation", "member", "from ms", "to ms", "")]
-    for operation in shown:
-        rows.append(
-            (
-                places.get(operation.index, "-"),
-                str(operation.index),
-                str(operation.process),
-                in_words(operation) + (" (info)" if operation.outcome == "info" else ""),
-                operation.member or "",
-                f"{operation.start / 1e6:.3f}",
-                "?" if operation.end is None else f"{operation.end / 1e6:.3f}",
-                _bar(operation, first, last),
-            )
+    rows.extend(
+        (
+            places.get(operation.index, "-"),
+            str(operation.index),
+            str(operation.process),
+            in_words(operation) + (" (info)" if operation.outcome == "info" else ""),
+            operation.member or "",
+            f"{operation.start / 1e6:.3f}",
+            "?" if operation.end is None else f"{operation.end / 1e6:.3f}",
+            _bar(operation, first, last),
         )
+        for operation in shown
+    )
     widths = [max(len(row[column]) for row in rows) for column in range(7)]
     lines = ["  ".join([*map(str.ljust, row[:7], widths), row[7]]).rstrip() for row in rows]
     if len(result.window) > len(shown):

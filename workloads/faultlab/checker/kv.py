@@ -129,7 +129,9 @@ _REGISTER = RegisterModel("kv", cas=True)
 
 
 def _as_register(operations: Sequence[Operation]) -> list[Operation] | None:
-    """The operations as a register's, where they are nothing but that."""
+    """The operations as one register's, where they are nothing but that."""
+    if len({operation.key for operation in operations}) > 1:
+        return None
     result = []
     for operation in operations:
         kind = _kind(operation, dict.fromkeys(_named_keys(operation), 0))
