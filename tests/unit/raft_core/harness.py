@@ -167,7 +167,7 @@ class Cluster:
     def majorities_ring(self) -> None:
         """Each member hears its neighbours on a ring: a majority, and no two members the same one."""
         size = len(self.names)
-        reach = size // 4 or 1
+        reach = (size // 2 + 1) // 2
         self.cut = {
             (a, b)
             for (i, a), (j, b) in itertools.product(enumerate(self.names), repeat=2)

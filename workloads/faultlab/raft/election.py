@@ -105,14 +105,25 @@ class Election:
 
     def _answer_vote(self, request: VoteRequest) -> None:
         state = self._state
-        # The guard that forgetVote switches off: one vote a term.
-        may_vote = state.vote in (None, request.sender) or state.config.break_rule == "forgetVote"
-        if may_vote and state.log.is_up_to_date(request.last_index, request.last_term):
-            state.vote = request.sender
-            self.put_off()
-            state.after_persist.append(VoteResponse(state.id, request.sender, state.term, True, False))
-        else:
+        if not self._may_grant(request):
             self.refuse(request)
+            return
+        state.vote = request.sender
+        self.put_off()
+        state.after_persist.append(VoteResponse(state.id, request.sender, state.term, True, False))
+
+    def _may_grant(self, request: VoteRequest) -> bool:
+        """RequestVote's rule 2 (paper, figure 2): one vote a term, and only for a log that lacks nothing.
+
+        This is the guard that forgetVote switches off, whole: with the log still compared, the first
+        winner's no-op would hide the forgotten vote from all but candidates of the same instant.
+        """
+        state = self._state
+        if state.config.break_rule == "forgetVote":
+            return True
+        return state.vote in (None, request.sender) and state.log.is_up_to_date(
+            request.last_index, request.last_term
+        )
 
     def _answer_pre_vote(self, request: VoteRequest) -> None:
         state = self._state

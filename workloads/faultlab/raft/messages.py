@@ -115,7 +115,7 @@ def decode(data: bytes | bytearray | memoryview) -> list[Message]:
     """The batch that `encode` made; raises MalformedMessage for anything else."""
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(
             f"{len(data)} bytes from a peer are not a batch of Raft messages: {error}"
         ) from error

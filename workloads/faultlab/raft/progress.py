@@ -81,18 +81,19 @@ class Progress:
 
         Returns whether that was news; an answer that came late is none.
         """
+        if index <= self.match:
+            # Late, or of a follower that lost what it had synced: not asked again before the next nudge.
+            return False
         if self.probing:
             if index != self.next - 1:
                 return False
             self.next = max(min(index, agree + 1), self.match + 1)
-            self.paused = False
-            return True
-        if index <= self.match:
-            return False
-        self.probing = True
-        self.paused = self.inquire = False
-        self.next = self.match + 1
-        self._in_flight.clear()
+        else:
+            self.probing = True
+            self.inquire = False
+            self.next = self.match + 1
+            self._in_flight.clear()
+        self.paused = False
         return True
 
     def nudge(self) -> None:
