@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from faultlab_embedded.node.rootfs import OWN_DIRECTORIES
+
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_REGISTRIES = ("docker.io/library/", "docker.io/")
 
@@ -120,10 +122,14 @@ def default_table(project: str) -> ImageTable:
 
 
 def this_environment() -> tuple[str, ...]:
-    """The directories that programs of the running interpreter's environment need."""
+    """The directories that programs of the running interpreter's environment need.
+
+    The directory of the running script is on `sys.path` too; it is no part of the environment.
+    """
+    script = os.path.dirname(os.path.abspath(sys.argv[0]))
     wanted = {sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
-    wanted.update(path for path in sys.path if os.path.isdir(path))
-    paths = sorted(os.path.abspath(path) for path in wanted)
+    wanted.update(path for path in sys.path if os.path.isdir(path) and os.path.abspath(path) != script)
+    paths = sorted({os.path.abspath(path) for path in wanted} - set(OWN_DIRECTORIES) - {"/"})
     return tuple(path for path in paths if not any(path.startswith(other + "/") for other in paths))
 
 

@@ -9,76 +9,63 @@ and 8089 (Locust's), and only by GET, HEAD and POST. `/` lists the load pods tha
 from __future__ import annotations
 
 import html
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import web
 
 from faultlab_embedded.apiserver.backend import NodeBackend
-from faultlab_embedded.store.errors import ApiError
+from faultlab_embedded.apiserver.formats import errors_as_status
+from faultlab_embedded.apiserver.proxy import Proxy, parse_address
+from faultlab_embedded.apiserver.target import parse_target
+from faultlab_embedded.store.errors import Forbidden
 from faultlab_embedded.store.registry import Registry
 
-PORTS = (8080, 8089)
-LOAD_PORT = 8089
+PORTS = ("8080", "8089")
+LOAD_PORT = "8089"
 METHODS = ("GET", "HEAD", "POST")
 MAX_BODY_BYTES = 1024 * 1024
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-_HOP_HEADERS = frozenset(
-    [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "host",
-        "content-length",
-        "authorization",
-        "cookie",
-    ]
-)
 _LOAD_LABELS = "app.kubernetes.io/component=load"
 
-Object = Mapping[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_pages(registry: Registry, backend: NodeBackend, http: aiohttp.ClientSession) -> web.Application:
+def build_pages(registry: Registry, backend: NodeBackend) -> web.Application:
     """The application; see the module's docstring for what it lets through."""
-    pages = _Pages(registry, backend, http)
-    app = web.Application(middlewares=[_only_local], client_max_size=MAX_BODY_BYTES)
+    pages = _Pages(registry, backend)
+    app = web.Application(middlewares=[errors_as_status, only_local], client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/", pages.index)
-    for kind in ("pods", "services"):
-        prefix = f"/api/v1/namespaces/{{namespace}}/{kind}/{{target}}/proxy"
-        for method in METHODS:
-            app.router.add_route(method, f"{prefix}{{path:(?:/.*)?}}", getattr(pages, f"to_{kind}"))
+    path = "/api/v1/{tail:namespaces/[^/]+/(?:pods|services)/[^/]+/proxy(?:/.*)?}"
+    for method in METHODS:
+        app.router.add_route(method, path, pages.forward)
+    app.cleanup_ctx.append(pages.proxy.session)
     return app
 
 
 def is_loopback(authority: str) -> bool:
     """Whether a Host header names this machine's loopback."""
-    return urlsplit(f"//{authority}").hostname in _LOOPBACK_NAMES
+    try:
+        return urlsplit(f"//{authority}").hostname in _LOOPBACK_NAMES
+    except ValueError:
+        return False
 
 
 @web.middleware
-async def _only_local(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def only_local(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuses (403) what another site made a browser send."""
     origin = request.headers.get("Origin")
     if not is_loopback(request.headers.get("Host", "")):
-        raise web.HTTPForbidden(text="the Host header must be localhost or 127.0.0.1\n")
-    if origin is not None and urlsplit(origin).hostname not in _LOOPBACK_NAMES:
-        raise web.HTTPForbidden(text="requests from other sites are refused\n")
+        raise Forbidden("the Host header must be localhost or 127.0.0.1")
+    if origin is not None and not is_loopback(origin.partition("://")[2]):
+        raise Forbidden("requests from other sites are refused")
     return await handler(request)
 
 
 class _Pages:
-    def __init__(self, registry: Registry, backend: NodeBackend, http: aiohttp.ClientSession) -> None:
+    def __init__(self, registry: Registry, backend: NodeBackend) -> None:
         self._registry = registry
-        self._backend = backend
-        self._http = http
+        self.proxy = Proxy(registry, backend)
 
     async def index(self, _: web.Request) -> web.Response:
         """The load pods that run, as links."""
@@ -93,69 +80,11 @@ class _Pages:
         text = f"<!doctype html><title>Faultlab</title><h1>Pages of the embedded world</h1>{body}\n"
         return web.Response(text=text, content_type="text/html")
 
-    async def to_pods(self, request: web.Request) -> web.StreamResponse:
-        """`pods/NAME:PORT/proxy/...`"""
-        return await self._forward(request, self._pod_address)
-
-    async def to_services(self, request: web.Request) -> web.StreamResponse:
-        """`services/NAME:PORT/proxy/...`: the first ready pod of the Service."""
-        return await self._forward(request, self._service_address)
-
-    def _pod_address(self, namespace: str, name: str) -> str:
-        return self._backend.address(namespace, name)
-
-    def _service_address(self, namespace: str, name: str) -> str:
-        endpoints = self._registry.get("endpoints", namespace, name)
-        for subset in endpoints.get("subsets") or ():
-            for address in subset.get("addresses") or ():
-                return str(address["ip"])
-        raise web.HTTPServiceUnavailable(text=f"service {name!r} has no ready pod\n")
-
-    async def _forward(self, request: web.Request, find: Callable[[str, str], str]) -> web.StreamResponse:
-        name, _, port = request.match_info["target"].partition(":")
-        if not port.isdigit() or int(port) not in PORTS:
-            wanted = " or ".join(f"{name}:{number}" for number in PORTS)
-            raise web.HTTPForbidden(text=f"only these ports are reached from here: {wanted}\n")
-        try:
-            address = find(request.match_info["namespace"], name)
-        except ApiError as error:
-            return web.Response(status=error.code, text=f"{error}\n")
-        path = request.match_info["path"] or "/"
-        url = f"http://{address}:{port}{path}"
-        headers = {k: v for k, v in request.headers.items() if k.lower() not in _HOP_HEADERS}
-        headers["X-Forwarded-Uri"] = request.path
-        headers["X-Forwarded-Host"] = request.host
-        headers["X-Forwarded-Proto"] = "http"
-        body = await request.read() if request.method == "POST" else None
-        try:
-            async with self._http.request(
-                request.method,
-                url,
-                params=request.query,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=5),
-                auto_decompress=False,
-            ) as answer:
-                return await _copy_back(request, answer)
-        except (aiohttp.ClientError, OSError) as error:
-            return web.Response(status=502, text=f"{name}:{port} does not answer: {error}\n")
-
-
-async def _copy_back(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, reason=answer.reason)
-    for key, value in answer.headers.items():
-        if key.lower() not in _HOP_HEADERS:
-            response.headers.add(key, value)
-    location = answer.headers.get("Location", "")
-    if location.startswith("/"):
-        prefix = request.path[: request.path.index("/proxy") + len("/proxy")]
-        response.headers["Location"] = prefix + location
-    if answer.content_length is not None:
-        response.content_length = answer.content_length
-    await response.prepare(request)
-    async for piece in answer.content.iter_any():
-        await response.write(piece)
-    await response.write_eof()
-    return response
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        """`pods/NAME:PORT/proxy/...` and `services/NAME:PORT/proxy/...`"""
+        target = parse_target(self._registry.catalog, "", "v1", request.match_info["tail"])
+        address = parse_address(target.name or "")
+        if address.port not in PORTS:
+            wanted = " or ".join(f"{address.name}:{port}" for port in PORTS)
+            raise Forbidden(f"only these ports are reached from here: {wanted}")
+        return await self.proxy.handle(request, target)

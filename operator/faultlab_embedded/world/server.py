@@ -85,8 +85,8 @@ class _World:
         await in_own_thread(bridge.start)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=256, force_close=True)) as http:
             kubelet = self._make_node(registry, bridge, reaper, keys, http)
-            controllers = ControllerManager(registry, keys.ca_pem)
-            await self._serve(registry, kubelet, keys, http)
+            controllers = ControllerManager(registry, keys.certificates.ca)
+            await self._serve(registry, kubelet, keys)
             _apply_all(registry, self._order["objects"])
             controllers.start()
             kubelet.start()
@@ -153,22 +153,16 @@ class _World:
             hosts=HostsKeeper(NODE_ADDRESS),
             claims=Claims(registry, self._home.path),
             http=http,
-            access=Access(keys.account_token, keys.ca_pem),
+            access=Access(keys.account_token, keys.certificates.ca),
             api_port=POD_API_PORT,
         )
         return Kubelet(context, self._order["static_pods"])
 
-    async def _serve(
-        self,
-        registry: Registry,
-        kubelet: Kubelet,
-        keys: credentials.Credentials,
-        http: aiohttp.ClientSession,
-    ) -> None:
+    async def _serve(self, registry: Registry, kubelet: Kubelet, keys: credentials.Credentials) -> None:
         """API on loopback outside and on the bridge inside; pages on loopback outside."""
         app = build_app(registry, kubelet, Settings(tokens=keys.tokens))
         api = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT_S, handle_signals=False)
-        pages = web.AppRunner(build_pages(registry, kubelet, http), shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        pages = web.AppRunner(build_pages(registry, kubelet), shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         self._runners = [api, pages]
         for runner in self._runners:
             await runner.setup()
@@ -176,7 +170,7 @@ class _World:
         await web.SockSite(api, _socket(self._order["api_fd"]), ssl_context=tls).start()
         await web.TCPSite(api, NODE_ADDRESS, POD_API_PORT, ssl_context=tls).start()
         await web.SockSite(pages, _socket(self._order["pages_fd"])).start()
-        credentials.write_kubeconfig(self._home.kubeconfig, self._url("https", "api_fd"), keys)
+        keys.write_kubeconfig(self._home.kubeconfig, self._url("https", "api_fd"))
 
 
 def _socket(fd: int) -> socket.socket:
