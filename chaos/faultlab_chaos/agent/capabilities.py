@@ -40,7 +40,10 @@ def look(version: str) -> Capabilities:
 
 
 def _try(name: str, purpose: str, attempt: Callable[[], None]) -> Capability:
-    """Runs the attempt in a thread of its own, in a network of its own that ends with the thread."""
+    """Runs the attempt in a thread and a network of its own, which ends with it.
+
+    The message is the purpose if it works, else the reason why not.
+    """
 
     def alone() -> None:
         leave_for_new_network()
@@ -50,9 +53,9 @@ def _try(name: str, purpose: str, attempt: Callable[[], None]) -> Capability:
         with ThreadPoolExecutor(1) as thread:
             thread.submit(alone).result()
     except NetlinkError as error:
-        return Capability(name, False, f"{purpose}: the kernel refused: {os.strerror(error.code)}")
+        return Capability(name, False, f"not in this kernel ({os.strerror(error.code)})")
     except (ChaosError, OSError) as error:
-        return Capability(name, False, f"{purpose}: {error}")
+        return Capability(name, False, str(error) or type(error).__name__)
     return Capability(name, True, purpose)
 
 

