@@ -16,6 +16,7 @@ from faultlab_chaos.contract.wire import (
     PodRef,
     ProbeDatagram,
     SendProbes,
+    SentProbes,
     WantedInjections,
 )
 from faultlab_operator.core.cache import Cache
@@ -59,7 +60,12 @@ class Agents:
         return await self._ask("POST", node, "/v1/probes/open", OpenProbes(pods), OpenedProbes)
 
     async def send_probes(self, node: str, datagrams: tuple[ProbeDatagram, ...]) -> None:
-        await self._ask("POST", node, "/v1/probes/send", SendProbes(datagrams), dict)
+        """Raises AgentError also where a datagram could not be sent: it proves nothing."""
+        sent = await self._ask("POST", node, "/v1/probes/send", SendProbes(datagrams), SentProbes)
+        if sent.errors:
+            nonce, why = next(iter(sent.errors.items()))
+            source = next(each.source.name for each in datagrams if each.nonce == nonce)
+            raise AgentError(f"node {node} could not send a probe from pod {source}: {why}")
 
     async def collect_probes(self, node: str, wanted: CollectProbes) -> CollectedProbes:
         timeout = REQUEST_TIMEOUT_S + wanted.wait_ms / 1000
