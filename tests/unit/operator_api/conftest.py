@@ -18,6 +18,7 @@ import pytest
 
 from faultlab_operator.api import API_VERSION, KINDS
 from faultlab_operator.api.generate import load_crds
+from faultlab_operator.kube.resources import RESOURCES
 
 STARTS_WITHIN_S = 60.0
 TOKEN = "tests-only"
@@ -33,11 +34,8 @@ class ApiUnderTest(Protocol):
     def create(self, obj: dict[str, Any]) -> Answer: ...
     def update(self, obj: dict[str, Any], subresource: str = "") -> Answer: ...
     def delete(self, kind: str, name: str) -> None: ...
-
-
-def whole(resource: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"namespace": "default", **resource["metadata"]}
-    return {"apiVersion": API_VERSION, **resource, "metadata": metadata}
+    def take(self, obj: dict[str, Any]) -> Answer:
+        """Creates an object of one of Kubernetes' own kinds."""
 
 
 class EmbeddedApi:
@@ -69,6 +67,14 @@ class EmbeddedApi:
     def delete(self, kind: str, name: str) -> None:
         self._registry.delete(self._resource(kind), "default", name)
 
+    def take(self, obj: dict[str, Any]) -> Answer:
+        group = obj["apiVersion"].rpartition("/")[0]
+        resource = f"{RESOURCES[obj['kind']].plural}.{group}".rstrip(".")
+        try:
+            return Answer(True, "", self._registry.create(resource, obj))
+        except self._errors.ApiError as error:
+            return Answer(False, json.dumps(error.status()), {})
+
 
 class RealApi:
     """A kube-apiserver with an etcd of its own, on loopback."""
@@ -86,18 +92,32 @@ class RealApi:
         tokens.write_text(f"{TOKEN},tests,tests,system:masters\n")
         self._start(
             folder / "etcd.log",
-            [etcd, "--data-dir", str(folder / "etcd"), "--unsafe-no-fsync"]
-            + [f"--listen-client-urls=http://127.0.0.1:{client}"]
-            + [f"--advertise-client-urls=http://127.0.0.1:{client}"]
-            + [f"--listen-peer-urls=http://127.0.0.1:{peer}"],
+            [
+                etcd,
+                "--data-dir",
+                str(folder / "etcd"),
+                "--unsafe-no-fsync",
+                f"--listen-client-urls=http://127.0.0.1:{client}",
+                f"--advertise-client-urls=http://127.0.0.1:{client}",
+                f"--listen-peer-urls=http://127.0.0.1:{peer}",
+            ],
         )
         self._start(
             folder / "apiserver.log",
-            [apiserver, f"--etcd-servers=http://127.0.0.1:{client}", f"--secure-port={port}"]
-            + ["--bind-address=127.0.0.1", f"--cert-dir={folder / 'certs'}", f"--token-auth-file={tokens}"]
-            + [f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}"]
-            + ["--service-account-issuer=https://tests.invalid", "--authorization-mode=AlwaysAllow"]
-            + ["--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.0.0.0/24"],
+            [
+                apiserver,
+                f"--etcd-servers=http://127.0.0.1:{client}",
+                f"--secure-port={port}",
+                "--bind-address=127.0.0.1",
+                f"--cert-dir={folder / 'certs'}",
+                f"--token-auth-file={tokens}",
+                f"--service-account-key-file={key}",
+                f"--service-account-signing-key-file={key}",
+                "--service-account-issuer=https://tests.invalid",
+                "--authorization-mode=AlwaysAllow",
+                "--disable-admission-plugins=ServiceAccount",
+                "--service-cluster-ip-range=10.0.0.0/24",
+            ],
         )
 
     def _start(self, log: Path, command: list[str]) -> None:
@@ -170,6 +190,11 @@ class RealApi:
         status, answer = self.request("DELETE", f"{self._path(kind)}/{name}")
         assert status == 200, answer
 
+    def take(self, obj: dict[str, Any]) -> Answer:
+        path = RESOURCES[obj["kind"]].path(obj["metadata"]["namespace"])
+        status, answer = self.request("POST", path + "?fieldValidation=Strict", obj)
+        return Answer(status == 201, json.dumps(answer), answer)
+
 
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -195,9 +220,7 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         return
     apiserver, etcd = _program("KUBE_APISERVER", "kube-apiserver"), _program("ETCD", "etcd")
     if apiserver is None or etcd is None:
-        pytest.skip(
-            "no kube-apiserver and etcd: set KUBE_APISERVER and ETCD, put them on the PATH, or set KINDBED_CACHE"
-        )
+        pytest.skip("no kube-apiserver and etcd: set KUBE_APISERVER and ETCD, or put them on the PATH")
     server = RealApi(tmp_path_factory.mktemp("apiserver"), apiserver, etcd)
     try:
         server.install()

@@ -1,6 +1,7 @@
 """What an API server makes of the CRDs: good specs in, bad ones refused with what to write instead."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,17 @@ def test_unknown_fields_are_pruned(api: Any) -> None:
         api.delete("RaftCluster", "odd")
     assert made.accepted, made.message
     assert "colour" not in made.obj["spec"]
+
+
+CHILDREN = [
+    pytest.param(child, id=f"{file.stem} {child['kind']}")
+    for file in sorted((HERE.parent / "operator_render" / "golden").glob("*.yaml"))
+    for child in yaml.safe_load_all(file.read_text())
+]
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_rendered_child_is_taken(api: Any, child: dict[str, Any]) -> None:
+    name = f"taken-{uuid.uuid4().hex[:8]}"
+    answer = api.take({**child, "metadata": {**child["metadata"], "name": name, "namespace": "default"}})
+    assert answer.accepted, answer.message
