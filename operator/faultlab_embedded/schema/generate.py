@@ -105,6 +105,7 @@ QUANTITIES = {
     "used",
 }
 BYTES = {("Secret", "data"), ("ConfigMap", "binaryData")}
+RAW = {("ManagedFieldsEntry", "fieldsV1"), ("ControllerRevision", "data")}
 SCHEMA_MAPS = {"properties", "patternProperties", "definitions"}
 ANYTHING = {"FieldsV1", "RawExtension", "JSON", "JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray"}
 ANYTHING |= {"JSONSchemaPropsOrStringArray"}
@@ -159,8 +160,10 @@ class Definitions:
 
     def _field(self, owner: str, name: str, hint: Any) -> Schema:
         schema = self._type(owner, name, hint)
-        if owner in ("JSONSchemaProps",) and name in ("default", "example", "enum"):
+        if owner == "JSONSchemaProps" and name in ("default", "example", "enum"):
             return {"x-kubernetes-preserve-unknown-fields": True}
+        if (owner, name) in RAW:
+            return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         keys = KEYED.get((owner, name))
         if keys is None and name == "conditions" and owner.endswith("Status"):
             keys = ("type",)
