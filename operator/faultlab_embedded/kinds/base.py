@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from faultlab_embedded.kinds import quantity
 from faultlab_embedded.schema.builtin import schema_of
 from faultlab_embedded.schema.structural import prune
 from faultlab_embedded.schema.validation import validate
 from faultlab_embedded.store.errors import BadRequest, FieldError
 from faultlab_embedded.store.strategy import Object, Schema, Strategy
 
-MAX_SHOWN = 10
+_WITH_QUANTITIES = (
+    "DaemonSet",
+    "Deployment",
+    "Job",
+    "Node",
+    "PersistentVolumeClaim",
+    "Pod",
+    "ReplicaSet",
+    "StatefulSet",
+)
 
 
 class BuiltinStrategy(Strategy):
@@ -23,6 +34,7 @@ class BuiltinStrategy(Strategy):
         )
         self.schema: Schema = schema
         self._decoding = _for_decoding(schema)
+        self._has_quantities = kind in _WITH_QUANTITIES
         self._kind = kind
         self._version = version
 
@@ -36,6 +48,8 @@ class BuiltinStrategy(Strategy):
             raise BadRequest(
                 f"{self._kind} in version {self._version!r} cannot be handled as a {self._kind}: {shown}"
             )
+        if self._has_quantities:
+            _canonical_quantities(obj, self.schema)
         return prune(obj, self.schema)
 
     def validate(self, obj: Object, old: Object | None, subresource: str | None) -> Sequence[FieldError]:
@@ -60,6 +74,26 @@ def _drop_nulls(value: Object) -> None:
             for item in inner:
                 if isinstance(item, dict):
                     _drop_nulls(item)
+
+
+def _canonical_quantities(value: Any, schema: Schema) -> Any:
+    """Quantities in the spelling that is stored, in place; what is none is left for validation to refuse."""
+    if schema.get("format") == "quantity":
+        try:
+            return quantity.canonical(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        additional = schema.get("additionalProperties")
+        for key, inner in value.items():
+            child = properties.get(key, additional)
+            if isinstance(child, dict):
+                value[key] = _canonical_quantities(inner, child)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            value[index] = _canonical_quantities(item, schema["items"])
+    return value
 
 
 def _for_decoding(schema: Schema) -> Schema:

@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from faultlab_embedded.kinds import core, policies, workloads
 from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.crd import CrdStrategy
-from faultlab_embedded.store.catalog import Catalog, Resource, ScalePaths
+from faultlab_embedded.kinds.events import EventView
+from faultlab_embedded.kinds.pods import PodStrategy
+from faultlab_embedded.store import names
+from faultlab_embedded.store.catalog import Catalog, Conversion, Resource, ScalePaths
+from faultlab_embedded.store.errors import FieldError
 
 _REPLICAS = ScalePaths()
-_STRATEGIES: dict[str, type[BuiltinStrategy]] = {"CustomResourceDefinition": CrdStrategy}
+_STRATEGIES: dict[str, type[BuiltinStrategy]] = {
+    "ClusterRole": policies.RoleStrategy,
+    "ClusterRoleBinding": policies.RoleBindingStrategy,
+    "ConfigMap": core.ConfigMapStrategy,
+    "CustomResourceDefinition": CrdStrategy,
+    "DaemonSet": workloads.DaemonSetStrategy,
+    "Deployment": workloads.DeploymentStrategy,
+    "EndpointSlice": policies.EndpointSliceStrategy,
+    "Event": core.EventStrategy,
+    "Job": workloads.JobStrategy,
+    "Lease": policies.LeaseStrategy,
+    "Namespace": core.NamespaceStrategy,
+    "NetworkPolicy": policies.NetworkPolicyStrategy,
+    "PersistentVolumeClaim": core.PersistentVolumeClaimStrategy,
+    "Pod": PodStrategy,
+    "PodDisruptionBudget": policies.DisruptionBudgetStrategy,
+    "ReplicaSet": workloads.ReplicaSetStrategy,
+    "Role": policies.RoleStrategy,
+    "RoleBinding": policies.RoleBindingStrategy,
+    "Secret": core.SecretStrategy,
+    "Service": core.ServiceStrategy,
+    "StatefulSet": workloads.StatefulSetStrategy,
+    "StorageClass": policies.StorageClassStrategy,
+}
+_NAME_RULES: dict[str, Callable[[str, str], list[FieldError]]] = {
+    "ClusterRole": names.path_segment,
+    "ClusterRoleBinding": names.path_segment,
+    "Namespace": names.label,
+    "Role": names.path_segment,
+    "RoleBinding": names.path_segment,
+    "Service": names.service_name,
+}
 
 
 def _resource(
@@ -21,6 +59,8 @@ def _resource(
     generation: bool = False,
     scale: ScalePaths | None = None,
     subresources: tuple[str, ...] = (),
+    stored_as: str | None = None,
+    conversion: Conversion | None = None,
     categories: tuple[str, ...] = (),
 ) -> Resource:
     return Resource(
@@ -37,6 +77,9 @@ def _resource(
         scale=scale,
         subresources=subresources,
         generation=generation,
+        name_rule=_NAME_RULES.get(kind, names.subdomain),
+        stored_as=stored_as,
+        conversion=conversion,
         strategies={version: _STRATEGIES.get(kind, BuiltinStrategy)(group, version, kind)},
     )
 
@@ -77,6 +120,9 @@ def builtin_catalog() -> Catalog:
         ),
         _resource("apps", "v1", "controllerrevisions", "ControllerRevision"),
         _resource("batch", "v1", "jobs", "Job", status=True, generation=True, categories=everything),
+        _resource(
+            "events.k8s.io", "v1", "events", "Event", "ev", stored_as="events", conversion=EventView(),
+        ),
         _resource("coordination.k8s.io", "v1", "leases", "Lease"),
         _resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
         _resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", status=True, generation=True),

@@ -104,6 +104,7 @@ QUANTITIES = {
     "hard",
     "used",
 }
+QUANTITY_FIELDS = {"sizeLimit", "divisor"}
 BYTES = {("Secret", "data"), ("ConfigMap", "binaryData")}
 RAW = {("ManagedFieldsEntry", "fieldsV1"), ("ControllerRevision", "data")}
 SCHEMA_MAPS = {"properties", "patternProperties", "definitions"}
@@ -162,6 +163,8 @@ class Definitions:
         schema = self._type(owner, name, hint)
         if owner == "JSONSchemaProps" and name in ("default", "example", "enum"):
             return {"x-kubernetes-preserve-unknown-fields": True}
+        if name in QUANTITY_FIELDS:
+            return {"x-kubernetes-int-or-string": True, "format": "quantity"}
         if (owner, name) in RAW:
             return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         keys = KEYED.get((owner, name))

@@ -206,6 +206,10 @@ class FieldError:
         return cls("FieldValueForbidden", field, _with("Forbidden", detail))
 
     @classmethod
+    def not_found(cls, field: str, value: Any) -> FieldError:
+        return cls("FieldValueNotFound", field, f"Not found: {_show(value)}")
+
+    @classmethod
     def duplicate(cls, field: str, value: Any) -> FieldError:
         return cls("FieldValueDuplicate", field, f"Duplicate value: {_show(value)}")
 

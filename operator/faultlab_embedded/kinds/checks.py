@@ -1,0 +1,96 @@
+"""Small checks that several kinds share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from faultlab_embedded.store import names
+from faultlab_embedded.store.errors import BadRequest, FieldError
+from faultlab_embedded.store.selectors import match_labels
+from faultlab_embedded.store.strategy import Object
+
+_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_PORT_NAME = re.compile(r"(?=.{1,15}$)(?!.*--)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+def at_least(field: str, value: Any, least: int = 0) -> list[FieldError]:
+    """That a number, where given, is not below `least`."""
+    if value is None or value >= least:
+        return []
+    if least == 0:
+        return [FieldError.invalid(field, value, "must be greater than or equal to 0")]
+    return [FieldError.invalid(field, value, f"must be greater than or equal to {least}")]
+
+
+def one_of(field: str, value: Any, options: Sequence[str], *, required: bool = False) -> list[FieldError]:
+    """That a value is one of the options."""
+    if value in (None, ""):
+        return [FieldError.required(field)] if required else []
+    return [] if value in options else [FieldError.not_supported(field, value, options)]
+
+
+def port_number(field: str, value: Any) -> list[FieldError]:
+    """That a port is one."""
+    if isinstance(value, int) and 1 <= value <= 65535:
+        return []
+    return [FieldError.invalid(field, value, "must be between 1 and 65535, inclusive")]
+
+
+def port_name(field: str, value: str) -> list[FieldError]:
+    """That a port's name is an IANA service name."""
+    if _PORT_NAME.fullmatch(value) and not value.isdigit():
+        return []
+    detail = "must be at most 15 lower case alphanumeric characters or '-', with at least one letter"
+    return [FieldError.invalid(field, value, detail)]
+
+
+def config_keys(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
+    """Keys of ConfigMaps and Secrets."""
+    text = (
+        "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+        "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+    )
+    return [
+        FieldError.invalid(f"{field}[{key}]", key, text)
+        for key in values or {}
+        if not _CONFIG_KEY.fullmatch(key) or key in (".", "..")
+    ]
+
+
+def duplicates(field: str, items: Iterable[Object], key: str) -> list[FieldError]:
+    """That no two items have the same `key`."""
+    errors, seen = [], set()
+    for index, item in enumerate(items):
+        value = item.get(key)
+        if value and value in seen:
+            errors.append(FieldError.duplicate(f"{field}[{index}].{key}", value))
+        seen.add(value)
+    return errors
+
+
+def immutable(field: str, value: Any, old: Any) -> list[FieldError]:
+    """That a field is as it was."""
+    return [] if value == old else [FieldError.invalid(field, value, "field is immutable")]
+
+
+def selector_and_template(spec: Object) -> list[FieldError]:
+    """That a workload's selector is there, can be read, and matches its own template."""
+    selector = spec.get("selector")
+    if not selector:
+        return [FieldError.required("spec.selector")]
+    errors = names.labels("spec.selector.matchLabels", selector.get("matchLabels"))
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        errors.append(
+            FieldError.invalid("spec.selector", selector, "empty selector is invalid for this kind")
+        )
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    try:
+        fits = match_labels(selector)(labels)
+    except (BadRequest, KeyError) as error:
+        return [*errors, FieldError.invalid("spec.selector", selector, str(error))]
+    if not errors and not fits:
+        field = "spec.template.metadata.labels"
+        errors.append(FieldError.invalid(field, labels, "`selector` does not match template `labels`"))
+    return errors

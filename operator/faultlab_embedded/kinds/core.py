@@ -1,0 +1,171 @@
+"""The other kinds of the core group: namespaces, services, configuration, claims, events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from faultlab_embedded.kinds.base import BuiltinStrategy
+from faultlab_embedded.kinds.checks import config_keys, duplicates, immutable, one_of, port_name, port_number
+from faultlab_embedded.kinds.podchecks import check_resources
+from faultlab_embedded.store import names
+from faultlab_embedded.store.errors import FieldError
+from faultlab_embedded.store.strategy import Object
+
+MAX_DATA_BYTES = 1024 * 1024
+_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+
+
+class NamespaceStrategy(BuiltinStrategy):
+    """Active until it is deleted, then Terminating while anything is in it."""
+
+    def default(self, obj: Object) -> None:
+        meta = obj["metadata"]
+        if meta.get("name"):
+            meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": meta["name"]}
+        obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
+        obj.setdefault("status", {}).setdefault("phase", "Active")
+
+    def prepare_delete(self, obj: Object) -> None:
+        obj["status"]["phase"] = "Terminating"
+
+
+class ServiceStrategy(BuiltinStrategy):
+    """All services are headless here: the world has no virtual addresses, a name is its pods' addresses."""
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        kind = spec.setdefault("type", "ClusterIP")
+        spec.setdefault("sessionAffinity", "None")
+        for port in spec.get("ports") or ():
+            port.setdefault("protocol", "TCP")
+            port.setdefault("targetPort", port.get("port"))
+        if kind == "ExternalName":
+            return
+        if not spec.get("clusterIP"):
+            spec["clusterIP"] = "None"
+        spec.setdefault("clusterIPs", [spec["clusterIP"]])
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        spec.setdefault("internalTrafficPolicy", "Cluster")
+
+    def prepare_create(self, obj: Object) -> None:
+        obj.setdefault("status", {"loadBalancer": {}})
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        spec = obj["spec"]
+        kinds = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+        errors = one_of("spec.type", spec["type"], kinds)
+        if spec["type"] == "ExternalName" and not spec.get("externalName"):
+            errors.append(FieldError.required("spec.externalName"))
+        errors += names.labels("spec.selector", spec.get("selector"))
+        ports = spec.get("ports") or []
+        errors += duplicates("spec.ports", ports, "name")
+        for index, port in enumerate(ports):
+            path = f"spec.ports[{index}]"
+            if len(ports) > 1 and not port.get("name"):
+                errors.append(FieldError.required(f"{path}.name"))
+            errors += port_number(f"{path}.port", port.get("port", 0))
+            errors += one_of(f"{path}.protocol", port["protocol"], ("SCTP", "TCP", "UDP"))
+            target = port.get("targetPort")
+            if isinstance(target, int):
+                errors += port_number(f"{path}.targetPort", target)
+            elif target is not None:
+                errors += port_name(f"{path}.targetPort", target)
+        if old is not None and old["spec"].get("clusterIP") and spec["type"] != "ExternalName":
+            errors += immutable("spec.clusterIP", spec.get("clusterIP"), old["spec"]["clusterIP"])
+        return errors
+
+
+class ConfigMapStrategy(BuiltinStrategy):
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+        errors = config_keys("data", data) + config_keys("binaryData", binary)
+        for key in data.keys() & binary.keys():
+            errors.append(FieldError.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
+        if (
+            sum(len(key) + len(value) for part in (data, binary) for key, value in part.items())
+            > MAX_DATA_BYTES
+        ):
+            errors.append(FieldError.too_long("", MAX_DATA_BYTES))
+        return errors + _check_frozen(obj, old, ("data", "binaryData"))
+
+
+class SecretStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("type", "Opaque")
+        for key, value in (obj.pop("stringData", None) or {}).items():
+            obj.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        data = obj.get("data") or {}
+        errors = config_keys("data", data)
+        for key, value in data.items():
+            try:
+                base64.b64decode(value, validate=True)
+            except binascii.Error:
+                detail = "must be base64; plain text goes into stringData"
+                errors.append(FieldError.invalid(f"data[{key}]", value, detail))
+        if sum(map(len, data.values())) * 3 // 4 > MAX_DATA_BYTES:
+            errors.append(FieldError.too_long("data", MAX_DATA_BYTES))
+        if old is not None:
+            errors += immutable("type", obj.get("type"), old.get("type"))
+        return errors + _check_frozen(obj, old, ("data",))
+
+
+def _check_frozen(obj: Object, old: Object | None, fields: tuple[str, ...]) -> list[FieldError]:
+    """An object with `immutable: true` stays as it is."""
+    if old is None or not old.get("immutable"):
+        return []
+    errors = []
+    if not obj.get("immutable"):
+        errors.append(FieldError.forbidden("immutable", "field is immutable when `immutable` is set"))
+    for field in fields:
+        if obj.get(field) != old.get(field):
+            errors.append(FieldError.forbidden(field, "field is immutable when `immutable` is set"))
+    return errors
+
+
+class PersistentVolumeClaimStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+
+    def prepare_create(self, obj: Object) -> None:
+        obj["status"] = {"phase": "Pending"}
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        spec = obj["spec"]
+        errors = []
+        if not spec.get("accessModes"):
+            errors.append(FieldError.required("spec.accessModes", "at least 1 access mode is required"))
+        for index, mode in enumerate(spec.get("accessModes") or ()):
+            errors += one_of(f"spec.accessModes[{index}]", mode, _ACCESS_MODES)
+        resources = spec.get("resources") or {}
+        if not (resources.get("requests") or {}).get("storage"):
+            errors.append(FieldError.required("spec.resources[storage]"))
+        errors += check_resources(resources, "spec.resources")
+        if old is not None and _fixed_claim(spec, old["spec"]) != _fixed_claim(old["spec"], old["spec"]):
+            detail = (
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+                "bound claims"
+            )
+            errors.append(FieldError.forbidden("spec", detail))
+        return errors
+
+
+def _fixed_claim(spec: Object, old: Object) -> dict[str, Any]:
+    """The part of a claim that stays; the binding is made once."""
+    free = {"resources"} | ({"volumeName", "storageClassName"} if not old.get("volumeName") else set())
+    return {key: value for key, value in spec.items() if key not in free}
+
+
+class EventStrategy(BuiltinStrategy):
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        del old
+        about = obj.get("involvedObject") or {}
+        namespace = about.get("namespace") or "default"
+        if obj["metadata"]["namespace"] != namespace:
+            detail = "does not match event.namespace"
+            return [FieldError.invalid("involvedObject.namespace", about.get("namespace", ""), detail)]
+        return []

@@ -1,0 +1,116 @@
+"""Kinds that say what may be: disruption budgets, leases, roles, storage classes, network policies."""
+
+from __future__ import annotations
+
+from faultlab_embedded.kinds.base import BuiltinStrategy
+from faultlab_embedded.kinds.checks import at_least, immutable, one_of
+from faultlab_embedded.store.errors import FieldError
+from faultlab_embedded.store.strategy import Object
+
+RBAC_GROUP = "rbac.authorization.k8s.io"
+
+
+class DisruptionBudgetStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {})
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        del old
+        spec = obj["spec"]
+        both = {key: spec[key] for key in ("minAvailable", "maxUnavailable") if key in spec}
+        if len(both) == 2:
+            return [FieldError.invalid("spec", both, "minAvailable and maxUnavailable cannot be both set")]
+        errors = []
+        for key, value in both.items():
+            if isinstance(value, int):
+                errors += at_least(f"spec.{key}", value)
+            elif not value.removesuffix("%").isdigit() or not value.endswith("%"):
+                detail = "a valid percent string must be a numeric string followed by an ending '%'"
+                errors.append(FieldError.invalid(f"spec.{key}", value, detail))
+        return errors
+
+
+class LeaseStrategy(BuiltinStrategy):
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        del old
+        spec = obj.get("spec") or {}
+        seconds = spec.get("leaseDurationSeconds")
+        if seconds is not None and seconds <= 0:
+            return [FieldError.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")]
+        return at_least("spec.leaseTransitions", spec.get("leaseTransitions"))
+
+
+class RoleStrategy(BuiltinStrategy):
+    """Roles and ClusterRoles: stored, not enforced."""
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        del old
+        errors = []
+        for index, rule in enumerate(obj.get("rules") or ()):
+            if not rule.get("verbs"):
+                errors.append(
+                    FieldError.required(f"rules[{index}].verbs", "verbs must contain at least one value")
+                )
+            if not rule.get("nonResourceURLs"):
+                if not rule.get("apiGroups"):
+                    detail = "resource rules must supply at least one api group"
+                    errors.append(FieldError.required(f"rules[{index}].apiGroups", detail))
+                if not rule.get("resources"):
+                    detail = "resource rules must supply at least one resource"
+                    errors.append(FieldError.required(f"rules[{index}].resources", detail))
+        return errors
+
+
+class RoleBindingStrategy(BuiltinStrategy):
+    """RoleBindings and ClusterRoleBindings: stored, not enforced."""
+
+    def default(self, obj: Object) -> None:
+        (obj.get("roleRef") or {}).setdefault("apiGroup", RBAC_GROUP)
+        for subject in obj.get("subjects") or ():
+            if subject.get("kind") in ("User", "Group"):
+                subject.setdefault("apiGroup", RBAC_GROUP)
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        role = obj.get("roleRef") or {}
+        errors = one_of("roleRef.kind", role.get("kind"), ("ClusterRole", "Role"), required=True)
+        if not role.get("name"):
+            errors.append(FieldError.required("roleRef.name"))
+        for index, subject in enumerate(obj.get("subjects") or ()):
+            path = f"subjects[{index}]"
+            kinds = ("ServiceAccount", "User", "Group")
+            errors += one_of(f"{path}.kind", subject.get("kind"), kinds, required=True)
+            if not subject.get("name"):
+                errors.append(FieldError.required(f"{path}.name"))
+        if old is not None and role != old.get("roleRef"):
+            errors.append(FieldError.invalid("roleRef", role, "cannot change roleRef"))
+        return errors
+
+
+class StorageClassStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("reclaimPolicy", "Delete")
+        obj.setdefault("volumeBindingMode", "Immediate")
+
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        errors = [] if obj.get("provisioner") else [FieldError.required("provisioner")]
+        if old is not None:
+            for field in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
+                errors += immutable(field, obj.get(field), old.get(field))
+        return errors
+
+
+class NetworkPolicyStrategy(BuiltinStrategy):
+    """Stored, not enforced: the world's pods all reach each other unless a fault says otherwise."""
+
+    def default(self, obj: Object) -> None:
+        spec = obj.setdefault("spec", {})
+        spec.setdefault("policyTypes", ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+        spec.setdefault("podSelector", {})
+
+
+class EndpointSliceStrategy(BuiltinStrategy):
+    def check(self, obj: Object, old: Object | None) -> list[FieldError]:
+        errors = one_of("addressType", obj.get("addressType"), ("FQDN", "IPv4", "IPv6"), required=True)
+        if old is not None:
+            errors += immutable("addressType", obj.get("addressType"), old.get("addressType"))
+        return errors
