@@ -55,7 +55,8 @@ class EndpointsReconciler:
         spec = service["spec"]
         early = bool(spec.get("publishNotReadyAddresses"))
         selector = ",".join(f"{key}={value}" for key, value in sorted(spec["selector"].items()))
-        ready, unready = [], []
+        ready: list[dict[str, Any]] = []
+        unready: list[dict[str, Any]] = []
         for pod in self._registry.list("pods", service["metadata"]["namespace"], labels=selector):
             address = (pod.get("status") or {}).get("podIP")
             if not address or pods.is_finished(pod) or (pods.is_terminating(pod) and not early):

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Any
 
+from faultlab_embedded.controllers.accounts import AccountsReconciler
+from faultlab_embedded.controllers.daemonset import DaemonSetReconciler
+from faultlab_embedded.controllers.deployment import DeploymentReconciler
+from faultlab_embedded.controllers.disruption import DisruptionReconciler
 from faultlab_embedded.controllers.endpoints import EndpointsReconciler
+from faultlab_embedded.controllers.events import sweep_events
+from faultlab_embedded.controllers.garbage import GarbageCollector
+from faultlab_embedded.controllers.job import JobReconciler
+from faultlab_embedded.controllers.replicaset import ReplicaSetReconciler
 from faultlab_embedded.controllers.runtime import Controller
 from faultlab_embedded.controllers.statefulset import StatefulSetReconciler
 from faultlab_embedded.node.recorder import Recorder
@@ -28,13 +37,24 @@ class ControllerManager:
         registry = self._registry
         reconcilers: dict[str, Any] = {
             "endpoints": EndpointsReconciler(registry),
+            "garbage": GarbageCollector(registry),
+            "accounts": AccountsReconciler(registry, self._ca_pem),
             "statefulset": StatefulSetReconciler(registry, Recorder(registry, "statefulset-controller")),
+            "replicaset": ReplicaSetReconciler(registry, Recorder(registry, "replicaset-controller")),
+            "deployment": DeploymentReconciler(registry, Recorder(registry, "deployment-controller")),
+            "daemonset": DaemonSetReconciler(registry, Recorder(registry, "daemonset-controller")),
+            "job": JobReconciler(registry, Recorder(registry, "job-controller")),
+            "disruption": DisruptionReconciler(registry),
         }
         for name, reconciler in reconcilers.items():
             controller = Controller(registry, name, reconciler, reconciler.sources())
-            task = asyncio.create_task(controller.run(), name=name)
-            task.add_done_callback(_log_failure)
-            self._tasks.append(task)
+            self._spawn(name, controller.run())
+        self._spawn("events", sweep_events(registry))
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_log_failure)
+        self._tasks.append(task)
 
     async def stop(self) -> None:
         """Ends all of them."""

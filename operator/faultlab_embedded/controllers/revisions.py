@@ -1,4 +1,5 @@
-"""ControllerRevisions: the templates that a StatefulSet or DaemonSet has had, so that old pods can be told apart."""
+"""ControllerRevisions: the templates that a StatefulSet or DaemonSet has had, so that old pods can be told
+apart."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _DEFAULT_LIMIT = 10
 
 
 def update_revision(registry: Registry, owner: Object, hash_label_is_name: bool) -> tuple[str, str]:
-    """Makes sure that the owner's present template has its revision: (name, value of the pods' hash label)."""
+    """Makes sure that the owner's present template has its revision: (name, value of the pods' hash
+    label)."""
     template = owner["spec"]["template"]
     digest = template_hash(template)
     name = f"{owner['metadata']['name']}-{digest}"

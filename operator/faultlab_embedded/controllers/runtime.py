@@ -1,9 +1,9 @@
 """How every controller here works: watches put keys into a queue, workers bring one key at a time in order.
 
-A reconcile looks at what is wanted and what is there, now, and makes one towards the other; which event woke it
-does not matter. It is synchronous (the registry is), so nothing comes between its reads and its writes. An
-`ApiError` in it (a conflict, an object that vanished) is tried again after 10 ms, doubling to 5 s, at most 12
-times in a row; then the key rests until the next event or resync.
+A reconcile looks at what is wanted and what is there, now, and makes one towards the other; which event
+woke it does not matter. It is synchronous (the registry is), so nothing comes between its reads and its
+writes. An `ApiError` in it (a conflict, an object that vanished) is tried again after 10 ms, doubling to 5
+s, at most 12 times in a row; then the key rests until the next event or resync.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class _Set:
 
     @property
     def parallel(self) -> bool:
-        return self.obj["spec"].get("podManagementPolicy") == "Parallel"
+        return bool(self.obj["spec"].get("podManagementPolicy") == "Parallel")
 
     @property
     def min_ready_s(self) -> float:
@@ -69,7 +69,8 @@ class _Set:
 
 
 class StatefulSetReconciler:
-    """One step at a time for OrderedReady, all at once for Parallel; updates always one by one, the last first."""
+    """One step at a time for OrderedReady, all at once for Parallel; updates always one by one, the last
+    first."""
 
     def __init__(self, registry: Registry, recorder: Recorder) -> None:
         self._registry = registry

@@ -1,10 +1,10 @@
 """The bridge of the world and the pods' sandboxes on it, over netlink.
 
-The world's own network namespace has no interface but loopback and this bridge, and pods have no default route:
-nothing that runs in a pod can reach the machine's network.
+The world's own network namespace has no interface but loopback and this bridge, and pods have no default
+route: nothing that runs in a pod can reach the machine's network.
 
-A thread that has entered a new namespace must not be used again, so each sandbox is made in a thread of its own;
-pyroute2's sockets are bound to the thread and the namespace in which they were opened.
+A thread that has entered a new namespace must not be used again, so each sandbox is made in a thread of its
+own; pyroute2's sockets are bound to the thread and the namespace in which they were opened.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Sandbox:
-    """A pod's namespaces, held open by descriptors. `close` lets go of them; the kernel removes the interfaces."""
+    """A pod's namespaces, held open by descriptors.
+
+    `close` lets go of them; the kernel removes the interfaces.
+    """
 
     address: str
     veth: str
@@ -81,7 +84,8 @@ class Bridge:
         return sandbox
 
     async def remove(self, sandbox: Sandbox) -> None:
-        """Takes the sandbox off the network (even if somebody still holds its namespace) and frees the address."""
+        """Takes the sandbox off the network (even if somebody still holds its namespace) and frees the
+        address."""
         sandbox.close()
         await in_own_thread(lambda: _delete_link(sandbox.veth))
         self._pool.release(sandbox.address)

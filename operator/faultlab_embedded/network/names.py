@@ -1,7 +1,7 @@
 """What /etc/hosts says in each pod: every Service and every member of a headless one, from Endpoints. Pure.
 
-There is no virtual address and no proxy: any Service's name stands for the addresses of its pods, on the pods'
-own ports. A name with several addresses has a line for each.
+There is no virtual address and no proxy: any Service's name stands for the addresses of its pods, on the
+pods' own ports. A name with several addresses has a line for each.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ RESET_AFTER_S = 600.0
 
 
 class BackOff:
-    """As kubelet: the first restart at once, then after 10 s, doubling to 5 min; 10 min of running forgets it all."""
+    """As kubelet: the first restart at once, then after 10 s, doubling to 5 min; 10 min of running forgets
+    it all."""
 
     def __init__(self) -> None:
         self._next_s = 0.0

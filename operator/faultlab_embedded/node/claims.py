@@ -28,7 +28,10 @@ class Claims:
         self._deleted: set[str] = set()
 
     def path(self, namespace: str, name: str, pod_uid: str) -> Path:
-        """The directory of a claim, for a pod that will use it. Raises ConfigError where there is no such claim."""
+        """The directory of a claim, for a pod that will use it.
+
+        Raises ConfigError where there is no such claim.
+        """
         found = self._registry.find("persistentvolumeclaims", namespace, name)
         if found is None:
             raise ConfigError(f'persistentvolumeclaim "{name}" not found')

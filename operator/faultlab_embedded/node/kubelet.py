@@ -1,8 +1,8 @@
 """The node: takes every pod, runs it, and reports; see the package's docstring for what a pod gets.
 
 Not applied, because the node may be a user namespace with a single user and no cgroups: `runAsUser`,
-`runAsGroup`, `fsGroup`, capabilities, seccomp profiles, resource limits. Affinity and taints are not looked at:
-there is one node.
+`runAsGroup`, `fsGroup`, capabilities, seccomp profiles, resource limits. Affinity and taints are not looked
+at: there is one node.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 
 async def follow(registry: Registry, resource: str, handler: Handler) -> None:
-    """Feeds a watch to `handler`, for ever; one that fell behind starts over with all that exists as ADDED."""
+    """Feeds a watch to `handler`, for ever; one that fell behind starts over with all that exists as
+    ADDED."""
     while True:
         try:
             async for event, obj in registry.watch(resource):
@@ -41,7 +42,10 @@ async def follow(registry: Registry, resource: str, handler: Handler) -> None:
 
 
 class Kubelet:
-    """Runs all pods of the registry. `start` once; `shut_down` once. Serves as the API server's `NodeBackend`."""
+    """Runs all pods of the registry.
+
+    `start` once; `shut_down` once. Serves as the API server's `NodeBackend`.
+    """
 
     def __init__(self, context: NodeContext, static_pods: Sequence[Object]) -> None:
         self._context = context
@@ -69,11 +73,15 @@ class Kubelet:
 
     async def wait_for_static_pods(self) -> None:
         """Returns once every container of every static pod has been started."""
-        while not self._static_run():
-            await asyncio.sleep(0.02)
+        if self._static_run():
+            return
+        async for _ in self._registry.watch("pods"):  # every change of a container changes its pod
+            if self._static_run():
+                return
 
     async def shut_down(self, grace_s: float) -> None:
-        """Stops all pods within about `grace_s` seconds; their objects stay for the next life of the world."""
+        """Stops all pods within about `grace_s` seconds; their objects stay for the next life of the
+        world."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()

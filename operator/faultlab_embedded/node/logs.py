@@ -1,8 +1,8 @@
 """Containers' output on disk: one file per start of a container, bounded, the previous one kept.
 
-A line is stored as the container runtimes do: `TIME STREAM F TEXT` (`P` for a piece of an overlong line). A file
-over 10 MiB becomes `FILE.old` (replacing an older one) and a new one is begun, so each start keeps between 10 and
-20 MiB of its latest output.
+A line is stored as the container runtimes do: `TIME STREAM F TEXT` (`P` for a piece of an overlong line). A
+file over 10 MiB becomes `FILE.old` (replacing an older one) and a new one is begun, so each start keeps
+between 10 and 20 MiB of its latest output.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def _stored_lines(path: Path) -> Iterator[bytes]:
 async def read(
     path: Path, log: ContainerLog | None, *, follow: bool, tail_lines: int | None, timestamps: bool
 ) -> AsyncIterator[bytes]:
-    """What was written so far (its last `tail_lines` if given); with `follow` and an open `log` also what comes."""
+    """What was written so far (its last `tail_lines` if given); with `follow` and an open `log` also what
+    comes."""
     follower = _Follower(path) if follow and log is not None and not log.closed else None
     stored: Iterator[bytes] = _stored_lines(path)
     if tail_lines is not None:

@@ -1,7 +1,8 @@
 """The files of ConfigMap, Secret, downward API and projected volumes, and how they are put on disk.
 
-Written as kubelet does: files live in a directory of their own, `..data` points to it, and each visible name is a
-link through `..data`, so that a change of many files is seen at once and an open file stays whole.
+Written as kubelet does: files live in a directory of their own, `..data` points to it, and each visible
+name is a link through `..data`, so that a change of many files is seen at once and an open file stays
+whole.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ DEFAULT_MODE = 0o644
 
 
 def config_payload(resource: str, source: Object, name: str, mode: int, lookup: Lookup) -> Payload:
-    """Files of a `configMap` or `secret` volume or projection. Raises ConfigError where it, or a key, is missing."""
+    """Files of a `configMap` or `secret` volume or projection.
+
+    Raises ConfigError where it, or a key, is missing.
+    """
     found = lookup(resource, name)
     if found is None:
         if source.get("optional"):

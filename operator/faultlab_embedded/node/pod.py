@@ -53,6 +53,7 @@ class PodWorker:
         ]
         self._main = [ContainerRunner(context, self, c, policy) for c in spec["containers"]]
         self._stop_asked = asyncio.Event()
+        self._stops: list[asyncio.Task[None]] = []
         self._sources_changed = asyncio.Event()
         self._keep_object = False
         self._start_time = (pod.get("status") or {}).get("startTime") or now()
@@ -118,10 +119,9 @@ class PodWorker:
         """
         self._keep_object = self._keep_object or keep_object
         self._stop_asked.set()
-        loop = asyncio.get_running_loop()
         for runner in (*self._init, *self._main):
-            loop.create_task(runner.stop(grace_s))
-            loop.call_later(grace_s, runner.kill)
+            self._stops.append(asyncio.create_task(runner.stop(grace_s)))
+            asyncio.get_running_loop().call_later(grace_s, runner.kill)
 
     def runner(self, container: str) -> ContainerRunner | None:
         """The runner of a container or init container."""

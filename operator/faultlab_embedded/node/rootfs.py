@@ -1,12 +1,15 @@
-"""A container's root: the host's file system as it is, read-only, with the container's own mounts put in place.
+"""A container's root: the host's file system as it is, read-only, with the container's own mounts put in
+place.
 
-The root is a tmpfs into which each top-level entry of the host is bound. `/proc`, `/sys`, `/run` and `/tmp` are
-the container's own. A mount point that the host does not have (`/etc/faultlab` say) is made by *expanding* the
-directory that lacks it: the directory becomes one of the tmpfs, its entries bound one by one.
+The root is a tmpfs into which each top-level entry of the host is bound. `/proc`, `/sys`, `/run` and `/tmp`
+are the container's own. A mount point that the host does not have (`/etc/faultlab` say) is made by
+*expanding* the directory that lacks it: the directory becomes one of the tmpfs, its entries bound one by
+one.
 
 What may never happen: a container writes to the host. Everything bound from the host is read-only, whatever
-`readOnlyRootFilesystem` says; without it only the tmpfs parts (`/`, `/run`, `/tmp`, expanded directories) are
-writable. This needs mount_setattr (Linux 5.12); before that the host's own permissions are what protects it.
+`readOnlyRootFilesystem` says; without it only the tmpfs parts (`/`, `/run`, `/tmp`, expanded directories)
+are writable. This needs mount_setattr (Linux 5.12); before that the host's own permissions are what
+protects it.
 
 Standard library only: the shim imports it.
 """
@@ -41,7 +44,8 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `plan` decided: directories to expand, entries to leave out, and the binds with their real targets."""
+    """What `plan` decided: directories to expand, entries to leave out, and the binds with their real
+    targets."""
 
     expand: frozenset[str]
     omit: frozenset[str]
@@ -68,8 +72,8 @@ def plan(
 ) -> Plan:
     """Decides how to make every mount point exist. Pure but for what `mode` and `readlink` ask of the host.
 
-    `keep_visible`: host directories (interpreter, project) that stay visible read-only even where a mount or one
-    of the container's own directories would cover them.
+    `keep_visible`: host directories (interpreter, project) that stay visible read-only even where a mount
+    or one of the container's own directories would cover them.
     """
     expand: set[str] = {"/"}
     omit: set[str] = set()
@@ -114,8 +118,8 @@ def _place(bind: Bind, expand: set[str], omit: set[str], mode: Stat, readlink: C
             if last and S_ISDIR(found) != bind.directory:
                 kinds = ("a directory", "a file") if S_ISDIR(found) else ("a file", "a directory")
                 raise RootError(
-                    f"mountPath {bind.target!r}: it is {kinds[0]} on this machine, but the volume is {kinds[1]};"
-                    " choose another mountPath or use subPath"
+                    f"mountPath {bind.target!r}: it is {kinds[0]} on this machine, but the volume is"
+                    f" {kinds[1]}; choose another mountPath or use subPath"
                 )
         else:
             return Bind(bind.source, target, bind.directory, bind.read_only)
@@ -131,8 +135,8 @@ def _expand_down_to(directory: str, expand: set[str]) -> None:
 def build(staging: str, layout: Plan, *, read_only: bool, privileged: bool) -> None:
     """Builds the root at `staging` (an empty directory) and makes it this mount namespace's root.
 
-    Call it as PID 1 of the container's PID namespace (a fresh `/proc` shows that one), in a mount namespace of
-    its own.
+    Call it as PID 1 of the container's PID namespace (a fresh `/proc` shows that one), in a mount namespace
+    of its own.
     """
     sc.mount("none", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
     sc.mount("tmpfs", staging, "tmpfs", sc.MS_NOSUID, "mode=0755,size=64m")
@@ -206,7 +210,8 @@ def _mount_proc(staging: str, privileged: bool) -> None:
 
 
 def _mount_sys(staging: str, privileged: bool) -> None:
-    """A fresh /sys shows the pod's own interfaces; where the kernel refuses one, an empty directory hides all."""
+    """A fresh /sys shows the pod's own interfaces; where the kernel refuses one, an empty directory hides
+    all."""
     flags = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC | (0 if privileged else sc.MS_RDONLY)
     try:
         sc.mount("sysfs", staging + "/sys", "sysfs", flags)

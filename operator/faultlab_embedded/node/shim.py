@@ -1,12 +1,14 @@
 """Starts one container: enters the pod's namespaces, builds the root, becomes the program.
 
-Run as `python -I -S shim.py FD`, where FD holds the JSON of a `Spec` and spec["statusFd"] is a pipe to the node.
-What comes out on the pipe: a line `pid N` (as the node sees it) once the process exists, then, only if it did
-not become the program, one line `error TEXT`. The pipe's end means that the program runs (or is gone).
+Run as `python -I -S shim.py FD`, where FD holds the JSON of a `Spec` and spec["statusFd"] is a pipe to the
+node. What comes out on the pipe: a line `pid N` (as the node sees it) once the process exists, then, only
+if it did not become the program, one line `error TEXT`. The pipe's end means that the program runs (or is
+gone).
 
-The container's process is a grandchild: the shim ends at once, and the process becomes a child of the node, which
-is PID 1 of the world. The program itself is PID 1 of its PID namespace, as with containerd: nothing stands
-between it and its signals, and a program without a handler for SIGTERM ignores it until the grace is over.
+The container's process is a grandchild: the shim ends at once, and the process becomes a child of the node,
+which is PID 1 of the world. The program itself is PID 1 of its PID namespace, as with containerd: nothing
+stands between it and its signals, and a program without a handler for SIGTERM ignores it until the grace is
+over.
 """
 
 from __future__ import annotations

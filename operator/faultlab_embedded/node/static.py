@@ -37,9 +37,9 @@ class StaticPods:
 
     def create(self) -> None:
         """Replaces what an earlier life of the world left by pods as they are wanted now."""
-        for pod in self._registry.list("pods"):
-            if MIRROR in (pod["metadata"].get("annotations") or {}):
-                namespace, name = self._key(pod)
+        for old in self._registry.list("pods"):
+            if MIRROR in (old["metadata"].get("annotations") or {}):
+                namespace, name = self._key(old)
                 self._registry.delete("pods", namespace, name, grace_seconds=0)
         for pod in self._pods.values():
             self._create(pod)

@@ -1,7 +1,7 @@
 """A pod's volumes: directories of the node that containers get bound into their roots.
 
-`emptyDir` and the generated ones live below HOME/pods/UID and go with the pod, claims below HOME/claims and go
-with the claim. `fsGroup` is not applied: in a user namespace there is one user. Sizes are not enforced.
+`emptyDir` and the generated ones live below HOME/pods/UID and go with the pod, claims below HOME/claims and
+go with the claim. `fsGroup` is not applied: in a user namespace there is one user. Sizes are not enforced.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Access:
 
 
 class PodVolumes:
-    """The volumes of one pod. `prepare` may be called again; so may `refresh`, which follows changed sources."""
+    """The volumes of one pod.
+
+    `prepare` may be called again; so may `refresh`, which follows changed sources.
+    """
 
     def __init__(
         self,
@@ -50,8 +53,9 @@ class PodVolumes:
         claim_path: Callable[[str], Path],
         access: Access,
     ) -> None:
-        self._directory = home / "pods" / pod["metadata"]["uid"]
-        self._memory = memory / pod["metadata"]["uid"]
+        uid: str = pod["metadata"]["uid"]
+        self._directory = home / "pods" / uid
+        self._memory = memory / uid
         self._lookup = lookup
         self._claim_path = claim_path
         self._access = access
@@ -88,13 +92,10 @@ class PodVolumes:
 
     def binds(self, pod: Object, container: Object, env: Mapping[str, str]) -> list[Bind]:
         """The container's mounts. Raises ConfigError for a volume or subPath that is not there."""
-        binds = []
         mounts = list(container.get("volumeMounts") or ())
         if self._wants_token(pod) and not any(m["mountPath"].rstrip("/") == TOKEN_PATH for m in mounts):
             mounts.append({"name": _TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True})
-        for mount in mounts:
-            binds.append(self._bind(pod, mount, env))
-        return binds
+        return [self._bind(pod, mount, env) for mount in mounts]
 
     def remove(self) -> None:
         """Deletes what belongs to the pod alone."""
@@ -187,7 +188,10 @@ class PodVolumes:
         }
 
     def _wants_token(self, pod: Object) -> bool:
-        """As Kubernetes: the pod decides, else its ServiceAccount, else yes. One given explicitly counts as well."""
+        """As Kubernetes: the pod decides, else its ServiceAccount, else yes.
+
+        One given explicitly counts as well.
+        """
         for container in (*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or ())):
             mounts = container.get("volumeMounts") or ()
             if any(m["mountPath"].rstrip("/") == TOKEN_PATH for m in mounts):

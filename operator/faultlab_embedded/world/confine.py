@@ -1,4 +1,5 @@
-"""What the world's process does to itself before anything else runs in it: mounts, limits, its tie to its parent."""
+"""What the world's process does to itself before anything else runs in it: mounts, limits, its tie to its
+parent."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ _MAX_HOLDERS = 64
 
 
 class Holders:
-    """Serves HOME/hold.sock. `on_last_gone` is called at most once, and never while the world is persistent."""
+    """Serves HOME/hold.sock.
+
+    `on_last_gone` is called at most once, and never while the world is persistent.
+    """
 
     def __init__(
         self, home: Home, persist: bool, on_last_gone: Callable[[], None], on_persist: Callable[[], None]

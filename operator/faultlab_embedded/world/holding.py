@@ -1,8 +1,8 @@
 """Holding a world: a connection that keeps one that is not persistent alive.
 
-The protocol on HOME/hold.sock is lines of text: a holder says `hold` and is answered `held`; it goes by closing
-the connection (or dying), or by saying `bye` and hearing `ending` (it was the last, the world ends) or `staying`.
-`persist` is answered `persistent`.
+The protocol on HOME/hold.sock is lines of text: a holder says `hold` and is answered `held`; it goes by
+closing the connection (or dying), or by saying `bye` and hearing `ending` (it was the last, the world ends)
+or `staying`. `persist` is answered `persistent`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _END_S = 8.0
 def hold(home: Path) -> Iterator[WorldInfo]:
     """Keeps the world in `home` alive for the time of the block. Raises NotRunning.
 
-    Leaving the block as the last holder of a world that is not persistent waits until it is gone, state included.
+    Leaving the block as the last holder of a world that is not persistent waits until it is gone, state
+    included.
     """
     place = Home(home.resolve())
     info = place.read_info()

@@ -10,8 +10,8 @@
     state/           the registry's database
     claims/ pods/ logs/   the node's
 
-A lock cannot be stale: the kernel lets go of it when its holder dies, however it dies. So `alive` being locked is
-the one sign of life, and every other file without it is a leftover.
+A lock cannot be stale: the kernel lets go of it when its holder dies, however it dies. So `alive` being
+locked is the one sign of life, and every other file without it is a leftover.
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ class Home:
         return True
 
     def lock_alive(self) -> int:
-        """For the supervisor: claims the home. The descriptor is the claim. Raises WorldError if it is taken."""
+        """For the supervisor: claims the home.
+
+        The descriptor is the claim. Raises WorldError if it is taken.
+        """
         fd = os.open(self.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -53,12 +53,13 @@ def up(
 ) -> WorldInfo:
     """Starts the world in `home` unless it runs, and returns once its API serves and its static pods run.
 
-    `objects` are created or server-side applied at the start, namespaces and CRDs first, the others in their
-    order. A world that is not `persist` ends itself, and removes its state, when its last holder (`hold`) is gone;
-    the first one has 15 s to come. Asking for a persistent world makes a running one persistent; `objects`,
-    `static_pods`, `images` and ports of a running world stay as they are.
+    `objects` are created or server-side applied at the start, namespaces and CRDs first, the others in
+    their order. A world that is not `persist` ends itself, and removes its state, when its last holder
+    (`hold`) is gone; the first one has 15 s to come. Asking for a persistent world makes a running one
+    persistent; `objects`, `static_pods`, `images` and ports of a running world stay as they are.
 
-    Ports of 0 are chosen by the system. Raises NotLinux, NamespacesForbidden, StartFailed or another WorldError.
+    Ports of 0 are chosen by the system. Raises NotLinux, NamespacesForbidden, StartFailed or another
+    WorldError.
     """
     if sys.platform != "linux":
         raise NotLinux(sys.platform)

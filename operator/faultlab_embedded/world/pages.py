@@ -1,9 +1,9 @@
 """The pages socket: a narrow proxy to pods for browsers, without a token.
 
-It listens on the machine's loopback only. Because any web page may make a browser call such an address, it takes
-only requests whose Host (and Origin, if any) is a loopback name: DNS rebinding and forged posts end here. It
-reaches only `/api/v1/namespaces/NS/{pods,services}/NAME:PORT/proxy/...`, with ports 8080 (the operator's pages)
-and 8089 (Locust's), and only by GET, HEAD and POST. `/` lists the load pods that run.
+It listens on the machine's loopback only. Because any web page may make a browser call such an address, it
+takes only requests whose Host (and Origin, if any) is a loopback name: DNS rebinding and forged posts end
+here. It reaches only `/api/v1/namespaces/NS/{pods,services}/NAME:PORT/proxy/...`, with ports 8080 (the
+operator's pages) and 8089 (Locust's), and only by GET, HEAD and POST. `/` lists the load pods that run.
 """
 
 from __future__ import annotations

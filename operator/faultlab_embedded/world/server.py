@@ -1,4 +1,7 @@
-"""The world's own process: API server, controllers and node in one event loop. PID 1 of the pods' namespace."""
+"""The world's own process: API server, controllers and node in one event loop.
+
+PID 1 of the pods' namespace.
+"""
 
 from __future__ import annotations
 

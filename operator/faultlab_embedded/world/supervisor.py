@@ -1,8 +1,8 @@
 """The process between the machine and the world: makes the namespaces, waits, tidies up.
 
-It is the parent of the world's PID 1. If it dies, the kernel kills the world (parent-death signal, and the world
-reads a pipe of which this process holds the other end); if the world dies, the kernel kills every pod with it. So
-a SIGKILL of any of them leaves no process, namespace or mount behind. Run by the launcher as
+It is the parent of the world's PID 1. If it dies, the kernel kills the world (parent-death signal, and the
+world reads a pipe of which this process holds the other end); if the world dies, the kernel kills every pod
+with it. So a SIGKILL of any of them leaves no process, namespace or mount behind. Run by the launcher as
 `python -m faultlab_embedded.world.supervisor FD`, where FD holds an `Order`.
 
 Keep the imports small: the process is forked.
