@@ -71,10 +71,11 @@ def is_read(command: bytes) -> bool:
         op = _decode(command)[0]
     except (msgspec.MsgspecError, IndexError) as error:
         raise ValueError(f"{len(command)} bytes are no command") from error
-    if op in _READ:
-        return True
-    if op in _APPLY:
-        return False
+    if type(op) is int:
+        if op in _READ:
+            return True
+        if op in _APPLY:
+            return False
     raise ValueError(f"unknown op {op!r} in a command; all members must run the same version")
 
 

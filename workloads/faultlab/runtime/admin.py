@@ -63,10 +63,10 @@ class AdminServer(Generic[EventT]):
         app.router.add_get("/status", self._status)
         app.router.add_get("/events", self._events)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, shutdown_timeout=_SHUTDOWN_S).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             raise ListenError(f"cannot listen for the lab on {host}:{port}: {error.strerror}") from error
 

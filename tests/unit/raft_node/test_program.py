@@ -1,0 +1,119 @@
+"""`faultlab-node` as a command: what it refuses, how, and with which exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = "from faultlab.node import main; main()"
+
+
+def run(*args: str, pod_name: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {"POD_NAME": pod_name} if pod_name is not None else {}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *args], capture_output=True, text=True, timeout=20, env=environment
+    )
+
+
+def write_config(directory: Path, **changes: Any) -> str:
+    member = {"name": "demo-0", "host": "127.0.0.1", "clientPort": 1, "peerPort": 1, "adminPort": 1}
+    config = {"cluster": "demo", "members": [member], "dataDir": str(directory / "data"), **changes}
+    path = directory / "config.json"
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    return str(path)
+
+
+def test_help_says_how_to_start_a_member() -> None:
+    assert "raft" in run("--help").stdout
+    assert "--config FILE" in run("raft", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "member", "message"),
+    [
+        ({}, None, "POD_NAME"),
+        ({}, "demo-7", "not among the members"),
+        ({"cluster": None}, "demo-0", "cluster"),
+        ({"electionTimeout": 5}, "demo-0", "electionTimeout"),
+        ({"electionTimeoutMs": "fast"}, "demo-0", "electionTimeoutMs"),
+        ({"electionTimeoutMs": 60, "heartbeatIntervalMs": 50}, "demo-0", "at least twice"),
+        ({"heartbeatIntervalMs": 0}, "demo-0", "at least 1"),
+        ({"reads": "wrong"}, "demo-0", "reads"),
+        ({"members": []}, "demo-0", "1 to 9"),
+        ({"members": [{"name": "demo-0", "host": "a"}] * 2}, "demo-0", "twice"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_in_one_line_with_exit_2(
+    tmp_path: Path, changes: dict[str, Any], member: str | None, message: str
+) -> None:
+    ended = run("raft", "--config", write_config(tmp_path, **changes), pod_name=member)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) <= 2
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00"])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    ended = run("raft", "--config", str(tmp_path / "config.json"), "--member", "demo-0")
+    assert ended.returncode == 2
+    assert "config.json" in ended.stderr
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    ended = run("raft", "--config", str(tmp_path / "nowhere.json"), "--member", "demo-0")
+    assert ended.returncode == 2
+    assert "nowhere.json" in ended.stderr
+
+
+def test_a_damaged_log_is_refused_with_exit_1_and_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data" / "wal").mkdir(parents=True)
+    log = tmp_path / "data" / "wal" / "00000001.log"
+    log.write_bytes(b"garbage")
+    ended = run("raft", "--config", write_config(tmp_path), "--member", "demo-0")
+    assert ended.returncode == 1
+    assert f"{log} is damaged at byte 0" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_in_use_is_refused_with_exit_1(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        members = [{"name": "demo-0", "host": "127.0.0.1", "peerPort": port}]
+        ended = run(
+            "raft",
+            "--config",
+            write_config(tmp_path, members=members),
+            "--member",
+            "demo-0",
+            "--listen",
+            "127.0.0.1",
+        )
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_program_is_quick_to_import() -> None:
+    """0.35 s on an idle machine: the best of several, with room for a busy one."""
+    best = min(_import_time_s() for _ in range(5))
+    assert best < 0.7
+
+
+def _import_time_s() -> float:
+    program = (
+        "import time; t = time.process_time()\n"
+        "import faultlab.raft.member, faultlab.runtime.process\n"
+        "print(time.process_time() - t)"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    return float(out)
