@@ -61,10 +61,28 @@ class LiveScreen:
             self._throughput.append(view.load.window.ok)
 
 
-def print_event(console: Console, event: RunEvent) -> None:
-    """One line for an event, unless it is one of the many that only files keep."""
-    if event.type in QUIET_EVENTS:
-        return
+class EventLog:
+    """Prints one line for an event, unless it is one of the many that only files keep.
+
+    A member that is cut off asks for pre-votes several times a second; saying it once a term is enough.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._campaigns: set[tuple[str | None, int | None, str | None]] = set()
+
+    def print(self, event: RunEvent) -> None:
+        if event.type in QUIET_EVENTS:
+            return
+        if event.type == "ElectionStarted":
+            campaign = (event.subject, event.term, event.detail)
+            if campaign in self._campaigns:
+                return
+            self._campaigns.add(campaign)
+        _print_event(self._console, event)
+
+
+def _print_event(console: Console, event: RunEvent) -> None:
     clock = (
         datetime.fromisoformat(event.wall_time.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S.%f")
     )

@@ -16,7 +16,7 @@ from rich.live import Live
 from faultlab.contract.run import LiveView, VerdictDocument
 from faultlab_cli.errors import CliError
 from faultlab_cli.kube import ApiError, Document, Kube, pod_proxy
-from faultlab_cli.live import LiveScreen, print_event
+from faultlab_cli.live import EventLog, LiveScreen
 from faultlab_cli.summary import print_verdict
 
 SYSTEM_NAMESPACE = "faultlab-system"
@@ -84,12 +84,12 @@ class Run:
         """Shows the run until it is Done and returns the last view."""
         title = self._scenario.get("spec", {}).get("title") or self.name
         screen = LiveScreen(f"{title}  ·  {self._namespace}/{self.name}")
-        console = self._console
+        console, log = self._console, EventLog(self._console)
         live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         with live or contextlib.nullcontext():
             for view in self._views():
                 for event in view.events:
-                    print_event(console, event)
+                    log.print(event)
                 if live:
                     live.update(screen.render(view), refresh=True)
         return view

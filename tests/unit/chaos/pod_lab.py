@@ -83,6 +83,16 @@ class Pod:
 
         return self._thread.submit(enter).result()
 
+    def second_process(self) -> subprocess.Popen[bytes]:
+        """Another process in this pod's network. The caller ends it."""
+        network = f"/proc/{self.process.pid}/ns/net"
+        made = subprocess.Popen(["nsenter", f"--net={network}", "sleep", "infinity"])
+        wanted, deadline = os.stat(network).st_ino, time.monotonic() + 5
+        while os.stat(f"/proc/{made.pid}/ns/net").st_ino != wanted:
+            assert time.monotonic() < deadline, "nsenter did not enter"
+            time.sleep(0.002)
+        return made
+
     def tables(self) -> set[str]:
         """What of ours stands in this pod's kernel tables, expired or not."""
 

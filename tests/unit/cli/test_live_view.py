@@ -16,7 +16,7 @@ from faultlab.contract.run import (
     RunEvent,
     VerdictDocument,
 )
-from faultlab_cli.live import LiveScreen, print_event
+from faultlab_cli.live import EventLog, LiveScreen
 from faultlab_cli.summary import print_verdict
 
 NOW = "2026-01-01T10:00:00.000000Z"
@@ -99,10 +99,21 @@ def test_the_panel_stands_before_anything_has_started() -> None:
 
 def test_every_event_is_a_line_but_those_that_only_files_keep() -> None:
     console, out = _console()
-    print_event(console, RunEvent(1, NOW, "member", "LeaderElected", "demo-3 leads term 8"))
-    print_event(console, RunEvent(2, NOW, "member", "Applied", "checkpoint"))
+    log = EventLog(console)
+    log.print(RunEvent(1, NOW, "member", "LeaderElected", "demo-3 leads term 8"))
+    log.print(RunEvent(2, NOW, "member", "Applied", "checkpoint"))
     assert "demo-3 leads term 8" in out.getvalue()
     assert "checkpoint" not in out.getvalue()
+
+
+def test_a_members_repeated_campaigns_in_one_term_are_told_once() -> None:
+    console, out = _console()
+    log = EventLog(console)
+    for number, term in enumerate((2, 2, 2, 3)):
+        campaign = RunEvent(number, NOW, "member", "ElectionStarted", f"campaign in {term}", term=term)
+        log.print(campaign)
+    assert out.getvalue().count("campaign in 2") == 1
+    assert out.getvalue().count("campaign in 3") == 1
 
 
 def test_the_verdict_shows_reasons_numbers_checks_and_where_the_report_is(tmp_path: Path) -> None:
