@@ -11,6 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -181,7 +182,9 @@ class InjectionKeeper:
                 continue
             if of_owner(owner, place.tables) - set(wishes.get(inode, {})):
                 namespace = self._open_place(inode, place)
-                if namespace is not None:
+                if namespace is None:
+                    del self._places[inode]
+                else:
                     opened[inode] = namespace
 
     def _settle(
@@ -194,6 +197,7 @@ class InjectionKeeper:
             wanted = wishes.get(inode, {})
             work = partial(self._settle_inside, owner=owner, place=self._places[inode], wishes=wanted)
             started.append((inode, self._workers.start(namespace, work)))
+        wait(result for _, result in started)  # All of them: the caller closes the namespaces.
         for inode, result in started:
             place = self._places[inode]
             try:
