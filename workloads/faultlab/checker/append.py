@@ -11,17 +11,15 @@ the search short and small:
 
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
-from itertools import accumulate
 from typing import Any, cast
 
+from faultlab.checker.foresight import PAST, StringForesight
 from faultlab.checker.models import Search, refuse
 from faultlab.checker.states import Call, StateSearch
 from faultlab.history.operations import Operation
 
 _GETS = ("get", "read")
 _PUTS = ("put", "write")
-_PAST = -1
-"""A length that stands for all strings that are no beginning of the longest answer."""
 _MOST_STARTS = 200
 
 
@@ -78,7 +76,7 @@ class AppendModel:
     def _search_from(self, operations: Sequence[Operation], start: str) -> Search:
         if any(operation.f in _PUTS for operation in operations):
             search = StateSearch(_calls(operations), start, self._step_kind)
-            search.doomed = _Foresight(search, operations).string_doomed
+            search.doomed = _foresight(search, operations).string_doomed
             return search
         longest = max((operation.result or "" for operation in operations), key=len, default="")
 
@@ -90,10 +88,10 @@ class AppendModel:
                 return length if length == len(text) and longest.startswith(text) else None
             if not text:
                 return length
-            return length + len(text) if length != _PAST and longest.startswith(text, length) else _PAST
+            return length + len(text) if length != PAST and longest.startswith(text, length) else PAST
 
-        search = StateSearch(_calls(operations), len(start) if longest.startswith(start) else _PAST, step)
-        search.doomed = _Foresight(search, operations).length_doomed
+        search = StateSearch(_calls(operations), len(start) if longest.startswith(start) else PAST, step)
+        search.doomed = _foresight(search, operations).length_doomed
         return search
 
     @staticmethod
@@ -118,8 +116,24 @@ class AppendModel:
         return repr(text) if len(text) <= 60 else f"{text[:25]!r}...{text[-25:]!r} ({len(text)} characters)"
 
     def unseen(self, operations: Sequence[Operation], kept: set[int]) -> set[int]:
-        """Everything but gets: a get shows the appends of all."""
-        return {place for place, operation in enumerate(operations) if operation.f not in _GETS} - kept
+        """Appends that some kept get's answer contains, and puts that one begins with.
+
+        All states between any other update and the next put are strings that no kept get shows, so no
+        kept get comes there, and the put after it replaces whatever is there.
+        """
+        answers: list[str] = []
+        for text in sorted({operations[k].result or "" for k in kept if operations[k].f in _GETS}, key=len):
+            if answers and text.startswith(answers[-1]):
+                answers[-1] = text  # what one contains or begins with, the longer one does
+            else:
+                answers.append(text)
+        needed = set()
+        for place, operation in enumerate(operations):
+            if (operation.f == "append" and any(operation.value in text for text in answers)) or (
+                operation.f in _PUTS and any(text.startswith(operation.value) for text in answers)
+            ):
+                needed.add(place)
+        return needed - kept
 
 
 def _kind(operation: Operation) -> tuple[str, str]:
@@ -132,44 +146,11 @@ def _calls(operations: Sequence[Operation]) -> list[Call]:
     return [Call(_kind(op), op.f in _GETS, op.start, op.end) for op in operations]
 
 
-class _Foresight:
-    """What the next get to return will show, for a state that does not lead there to be given up."""
-
-    def __init__(self, search: StateSearch, operations: Sequence[Operation]) -> None:
-        self._timeline = search.timeline
-        kinds = [_kind(operations[number]) for number in search.numbers]
-        self._gets = [index for index, (f, _) in enumerate(kinds) if f == "get"]
-        self._texts = {index: kinds[index][1] for index in self._gets}
-        # For each return, the last return of the puts that may come before it.
-        last_put = [-1] * (len(kinds) + 1)
-        for index, (f, _) in enumerate(kinds):
-            if f == "put":
-                opens = self._timeline.opens[index]
-                last_put[opens] = max(last_put[opens], index)
-        for operation in operations:
-            if operation.end is None and operation.f in _PUTS:
-                opens = bisect_left(search.ends, operation.start)
-                last_put[opens] = len(kinds)
-        self._last_put = list(accumulate(last_put, max))
-
-    def _next_get(self, frontier: int, mask: int) -> int | None:
-        timeline = self._timeline
-        for place in range(bisect_left(self._gets, frontier), len(self._gets)):
-            index = self._gets[place]
-            if timeline.opens[index] > frontier or not mask & timeline.bits[index]:
-                return index
-        return None
-
-    def string_doomed(self, state: Hashable, frontier: int, mask: int) -> bool:
-        """Whether a string is no beginning of what the next get shows, and no put can change that."""
-        index = self._next_get(frontier, mask)
-        if index is None or self._last_put[index] >= frontier:
-            return False
-        assert isinstance(state, str)
-        return not self._texts[index].startswith(state)
-
-    def length_doomed(self, length: Hashable, frontier: int, mask: int) -> bool:
-        """The same for lengths of beginnings of the longest answer."""
-        index = self._next_get(frontier, mask)
-        assert isinstance(length, int)
-        return index is not None and (length == _PAST or length > len(self._texts[index]))
+def _foresight(search: StateSearch, operations: Sequence[Operation]) -> StringForesight:
+    kinds = [_kind(operations[number]) for number in search.numbers]
+    lost = [
+        (bisect_left(search.ends, operation.start), operation.value)
+        for operation in operations
+        if operation.end is None and operation.f in _PUTS
+    ]
+    return StringForesight(search.timeline, kinds, lost)

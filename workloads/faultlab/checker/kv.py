@@ -1,53 +1,39 @@
-"""The model `kv`: the Raft KV's own commands, with Redis' answers.
+"""The model `kv`: the Raft KV's own commands with Redis' answers, as `kv_kinds` lists them.
 
-| f | value of the invocation | value of the ok |
-|---|---|---|
-| get, read | null | the value, null where there is none |
-| set, write, put | the value, or {"value": v, "nx": true, "xx": true, "get": true} (each optional) | nx, xx: "OK" or null (not set); get: the value before; else anything |
-| cas | [expected, new] | 1 or null: swapped (0 is recorded as fail, but is understood) |
-| incr | null, or how much | the number after |
-| del, exists | null with a key, or a list of keys without | how many there were; null: not looked at |
-| mget | list of keys, no key | list of values |
-| mset | {key: value}, no key | anything |
+Beyond what every search does, two things are known of this object:
 
-Values are strings; integers stand for their decimal strings.
-"""  # noqa: E501
+- *Unseen values.* A value that no answer shows, no cas expects and no counting starts from or passes, does
+  not differ from any other such value: all of them are written as one number and one text. So
+  operations that wrote them and are info become twins of each other.
+- On one key, a state from which a value that is still needed cannot come back is given up
+  (`foresight.ValueForesight`).
+"""
 
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
+from faultlab.checker.foresight import ValueForesight
+from faultlab.checker.kv_kinds import (
+    ANY,
+    GETS,
+    KNOWN,
+    UNSEEN_NUMBER,
+    UNSEEN_TEXT,
+    Kind,
+    Setting,
+    changes_nothing,
+    exposure,
+    kind_of,
+    named_keys,
+    number,
+    step,
+)
 from faultlab.checker.models import RegisterModel, Search, refuse
 from faultlab.checker.states import Call, StateSearch
 from faultlab.history.operations import Operation
 
-_GETS = ("get", "read")
-_SETS = ("set", "write", "put")
-_COUNTS = ("del", "exists")
-_KNOWN = (*_GETS, *_SETS, "cas", "incr", *_COUNTS, "mget", "mset")
-
-_Cells = tuple[str | None, ...]
-
-
-class _Kind(NamedTuple):
-    """An operation without its times: on which cells of the state, what was asked and what was answered."""
-
-    f: str
-    cells: tuple[int, ...]
-    asked: Hashable
-    answer: Hashable
-    answered: bool
-
-
-class _Set(NamedTuple):
-    value: str
-    nx: bool
-    xx: bool
-    get: bool
-
-    @property
-    def plain(self) -> bool:
-        """Whether neither its effect nor its answer depends on what was there."""
-        return not (self.nx or self.xx or self.get)
+_NEVER = 1 << 60
 
 
 class KvModel:
@@ -57,43 +43,25 @@ class KvModel:
 
     def keys(self, operation: Operation) -> Sequence[str | None]:
         """All keys that it names. Refuses unknown commands and values of another shape than the table's."""
-        f, value = operation.f, operation.value
-        if f not in _KNOWN:
-            raise refuse(operation, f"the model kv knows {', '.join(_KNOWN)}, not {f}")
-        keys = _named_keys(operation)
-        if f == "cas" and not (isinstance(value, list) and len(value) == 2):
-            raise refuse(operation, f"the value of cas is [expected, new], not {value!r}")
-        if f == "incr" and operation.outcome == "ok" and not isinstance(operation.result, int):
-            raise refuse(operation, f"the answer of incr is a number, not {operation.result!r}")
-        if f == "mget" and operation.outcome == "ok":
-            answers = operation.result
-            if not isinstance(answers, list) or len(answers) != len(keys):
-                raise refuse(
-                    operation, f"the answer of mget is a list of {len(keys)} values, not {answers!r}"
-                )
-        _kind(operation, dict.fromkeys(keys, 0))  # refuses values that are no strings
+        if operation.f not in KNOWN:
+            raise refuse(operation, f"the model kv knows {', '.join(KNOWN)}, not {operation.f}")
+        keys = named_keys(operation)
+        kind_of(operation, dict.fromkeys(keys, 0))
         return keys
 
     def reads_only(self, operation: Operation) -> bool:
         """Whether it is a get, exists or mget."""
-        return operation.f in (*_GETS, "exists", "mget")
+        return operation.f in (*GETS, "exists", "mget")
 
     def search(self, operations: Sequence[Operation]) -> Search:
         """From nothing at all. One key with plain get, set and cas only is a register, searched as such."""
         register = _as_register(operations)
-        if register is not None:
-            return _REGISTER.search(register)
-        places = _places(operations)
-        calls = []
-        for operation in operations:
-            kind = _kind(operation, places)
-            calls.append(Call(kind, _changes_nothing(kind), operation.start, operation.end))
-        return StateSearch(calls, (None,) * len(places), _step)
+        return _search(operations, None) if register is None else _REGISTER.search(register)
 
     def searches_from_any(self, operations: Sequence[Operation]) -> list[Search] | None:
-        """Only for what is a register."""
+        """One search, from a state whose values nobody knows and which what happens first tells."""
         register = _as_register(operations)
-        return None if register is None else _REGISTER.searches_from_any(register)
+        return [_search(operations, ANY)] if register is None else _REGISTER.searches_from_any(register)
 
     def initial(self) -> Hashable:
         """No keys."""
@@ -102,27 +70,49 @@ class KvModel:
     def step(self, state: Any, operation: Operation) -> Hashable | None:
         """States are sorted (key, value) pairs, since one operation does not know the partition's keys."""
         cells = dict(state)
-        keys = list(dict.fromkeys(_named_keys(operation)))
-        after = _step(
-            tuple(cells.get(key) for key in keys), _kind(operation, {key: n for n, key in enumerate(keys)})
-        )
+        keys = list(dict.fromkeys(named_keys(operation)))
+        kind = kind_of(operation, {key: place for place, key in enumerate(keys)})
+        after = step(tuple(cells.get(key) for key in keys), kind)
         if after is None:
             return None
         cells.update(zip(keys, after, strict=True))
         return tuple(
-            sorted((pair for pair in cells.items() if pair[1] is not None), key=lambda pair: str(pair[0]))
+            sorted((item for item in cells.items() if item[1] is not None), key=lambda item: str(item[0]))
         )
 
     def show(self, state: Any) -> str:
         """The keys and values that are there."""
-        return ", ".join(f"{key}={value!r}" for key, value in state) or "no key"
+        return ", ".join(f"{key}={value!r}" for key, value in state) or "that no key exists"
 
     def unseen(self, operations: Sequence[Operation], kept: set[int]) -> set[int]:
-        """For one register, its rule; else everything that may change a state."""
-        register = _as_register(operations)
-        if register is not None:
-            return _REGISTER.unseen(register, kept)
-        return {place for place, operation in enumerate(operations) if not self.reads_only(operation)} - kept
+        """On one key, all that leave a value which somebody kept could see; on several, all that leave any.
+
+        Leaving out an operation whose value no operation left can see: the next one that is left after it is
+        one that overwrites, whatever was there, so the rest goes as before.
+        """
+        places = _places(operations)
+        exposures = [exposure(kind_of(operation, places)) for operation in operations]
+        needed = {place for place, seen in enumerate(exposures) if not seen.known_product}
+        if len(places) != 1:
+            return {place for place, op in enumerate(operations) if not self.reads_only(op)} - kept
+        makers: dict[str | None, list[int]] = {}
+        for place, seen in enumerate(exposures):
+            if seen.product is not None:
+                makers.setdefault(seen.product[0], []).append(place)
+        pending = [*(kept | needed)]
+        added = set(needed)
+        while pending:
+            seen = exposures[pending.pop()]
+            values: Iterable[str | None] = seen.exact
+            if seen.everything:
+                values = list(makers)
+            elif seen.present:
+                values = [value for value in makers if value is not None]
+            for value in values:
+                fresh = makers.pop(value, [])
+                added.update(fresh)
+                pending.extend(place for place in fresh if place not in kept)
+        return added - kept
 
 
 _REGISTER = RegisterModel("kv", cas=True)
@@ -134,12 +124,12 @@ def _as_register(operations: Sequence[Operation]) -> list[Operation] | None:
         return None
     result = []
     for operation in operations:
-        kind = _kind(operation, dict.fromkeys(_named_keys(operation), 0))
+        kind = kind_of(operation, dict.fromkeys(named_keys(operation), 0))
         if kind.f == "get":
             result.append(_renamed(operation, "read", None, kind.answer))
-        elif isinstance(kind.asked, _Set) and kind.asked.plain:
+        elif kind.f == "set" and kind.asked.plain:
             result.append(_renamed(operation, "write", kind.asked.value, None))
-        elif kind.f == "cas" and kind.answer == 1 and isinstance(kind.asked, tuple):
+        elif kind.f == "cas" and kind.answer:
             result.append(_renamed(operation, "cas", list(kind.asked), None))
         else:
             return None
@@ -153,130 +143,83 @@ def _renamed(operation: Operation, f: str, value: Any, result: Any) -> Operation
     )  # fmt: skip
 
 
-def _named_keys(operation: Operation) -> Sequence[str | None]:
-    value = operation.value
-    if operation.f == "mset":
-        if not isinstance(value, dict) or not value:
-            raise refuse(operation, f'the value of mset is {{"key": value}}, not {value!r}')
-        return list(value)
-    if operation.f == "mget" or (operation.f in _COUNTS and value is not None):
-        if not isinstance(value, list) or not value or not all(isinstance(key, str) for key in value):
-            raise refuse(operation, f"the value of {operation.f} is a list of keys, not {value!r}")
-        return value
-    return (operation.key,)
-
-
 def _places(operations: Sequence[Operation]) -> dict[str | None, int]:
-    names = {key for operation in operations for key in _named_keys(operation)}
+    names = {key for operation in operations for key in named_keys(operation)}
     return {key: place for place, key in enumerate(sorted(names, key=str))}
 
 
-def _text(operation: Operation, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise refuse(operation, f"the KV's values are strings or integers, not {value!r}")
-    return str(value)
+def _search(operations: Sequence[Operation], start: str | None) -> Search:
+    places = _places(operations)
+    kinds = [kind_of(operation, places) for operation in operations]
+    # How far numbers may be moved by counting that nobody saw the answer of.
+    hidden = [kind.asked for kind in kinds if kind.f == "incr" and not kind.answered]
+    slack = sum(hidden) if all(amount > 0 for amount in hidden) else None
+    if slack is not None:
+        kinds = _without_unseen_values(kinds, slack)
+    calls = [
+        Call(kind, changes_nothing(kind), operation.start, operation.end)
+        for kind, operation in zip(kinds, operations, strict=True)
+    ]
+    search = StateSearch(calls, (start,) * len(places), step)
+    if len(places) == 1 and slack is not None:
+        search.doomed = _foresight(search, kinds, slack).doomed
+    return search
 
 
-def _text_or_none(operation: Operation, value: Any) -> str | None:
-    return None if value is None else _text(operation, value)
-
-
-def _kind(operation: Operation, places: dict[str | None, int]) -> _Kind:
-    f, value, result = operation.f, operation.value, operation.result
-    answered = operation.outcome == "ok"
-    cells = tuple(places[key] for key in _named_keys(operation))
-    asked: Hashable = None
-    answer: Hashable = None
-    if f in _GETS:
-        return _Kind("get", cells, None, _text_or_none(operation, result), answered)
-    if f in _SETS:
-        options = value if isinstance(value, dict) else {"value": value}
-        flags = [options.get(name, False) is True for name in ("nx", "xx", "get")]
-        asked = _Set(_text(operation, options.get("value")), *flags)
-        if asked.get:
-            answer = _text_or_none(operation, result)
-        elif not asked.plain:
-            answer = result not in (None, 0, False)
-        return _Kind("set", cells, asked, answer, answered and not asked.plain)
-    if f == "cas":
-        asked = (_text_or_none(operation, value[0]), _text(operation, value[1]))
-        answer = 0 if result is not None and not isinstance(result, list) and int(result) == 0 else 1
-    elif f == "incr":
-        asked, answer = (1 if value is None else int(_text(operation, value))), result
-    elif f in _COUNTS:
-        answer = result
-        answered = answered and result is not None
-    elif f == "mget":
-        answer = tuple(_text_or_none(operation, item) for item in result) if answered else None
-    else:
-        asked = tuple(_text(operation, item) for item in value.values())
-    return _Kind(f, cells, asked, answer, answered)
-
-
-def _changes_nothing(kind: _Kind) -> bool:
-    """Whether every state in which it can happen is left as it is."""
-    if kind.f in ("get", "exists", "mget"):
-        return True
+def _observed(kind: Kind) -> Iterable[str | None]:
+    """The exact values that the command can tell from others."""
+    if kind.f == "mget":
+        return kind.answer  # type: ignore[no-any-return]
     if kind.f == "cas":
-        return kind.answer == 0
-    if kind.f == "del":
-        return kind.answered and kind.answer == 0
-    return kind.f == "set" and kind.answered and kind.answer is False
+        return (kind.asked[0],)
+    return () if kind.f == "mset" else exposure(kind).exact
 
 
-def _step(state: Hashable, kind: Hashable) -> _Cells | None:
-    assert isinstance(state, tuple)
-    assert isinstance(kind, _Kind)
-    before = [state[cell] for cell in kind.cells]
-    after: Sequence[str | None] | None
-    if kind.f == "get":
-        after = before if before[0] == kind.answer else None
-    elif kind.f == "mget":
-        after = before if tuple(before) == kind.answer else None
-    elif kind.f == "mset":
-        assert isinstance(kind.asked, tuple)
-        after = kind.asked
-    elif kind.f in _COUNTS:
-        there = len({cell for cell in kind.cells if state[cell] is not None}) if kind.f == "del" else 0
-        there = there or (sum(value is not None for value in before) if kind.f == "exists" else 0)
-        if kind.answered and there != kind.answer:
-            return None
-        after = before if kind.f == "exists" else [None] * len(before)
-    else:
-        changed = _CHANGES[kind.f](before[0], kind)
-        after = None if changed is None else [changed[0]]
-    if after is None:
-        return None
-    result = list(state)
-    for cell, value in zip(kind.cells, after, strict=True):
-        result[cell] = value
-    return tuple(result)
+def _without_unseen_values(kinds: Sequence[Kind], slack: int) -> list[Kind]:
+    observed = {value for kind in kinds for value in _observed(kind) if value is not None}
+    numbers = sorted({found for value in observed if (found := number(value)) is not None})
+
+    def stand_in(value: str) -> str:
+        if value in observed:
+            return value
+        written = number(value)
+        if written is None:
+            return UNSEEN_TEXT
+        place = bisect_left(numbers, written)
+        near = place < len(numbers) and numbers[place] <= written + slack
+        return value if near else UNSEEN_NUMBER
+
+    known: dict[str, str] = {}
+
+    def written(value: str) -> str:
+        if value not in known:
+            known[value] = stand_in(value)
+        return known[value]
+
+    result = []
+    for kind in kinds:
+        asked = kind.asked
+        if kind.f == "set":
+            asked = Setting(written(asked.value), asked.nx, asked.xx, asked.get)
+        elif kind.f == "cas":
+            asked = (asked[0], written(asked[1]))
+        elif kind.f == "mset":
+            asked = tuple(map(written, asked))
+        result.append(kind._replace(asked=asked))
+    return result
 
 
-def _set(value: str | None, kind: _Kind) -> tuple[str | None] | None:
-    asked = kind.asked
-    assert isinstance(asked, _Set)
-    applies = not (asked.nx and value is not None) and not (asked.xx and value is None)
-    if kind.answered and kind.answer != (value if asked.get else applies):
-        return None
-    return (asked.value,) if applies else (value,)
-
-
-def _cas(value: str | None, kind: _Kind) -> tuple[str | None] | None:
-    assert isinstance(kind.asked, tuple)
-    expected, new = kind.asked
-    if kind.answer == 0:
-        return None if value == expected else (value,)
-    return (new,) if value == expected else None
-
-
-def _incr(value: str | None, kind: _Kind) -> tuple[str | None] | None:
-    assert isinstance(kind.asked, int)
-    try:
-        after = int("0" if value is None else value) + kind.asked
-    except ValueError:
-        return None
-    return None if kind.answered and kind.answer != after else (str(after),)
-
-
-_CHANGES = {"set": _set, "cas": _cas, "incr": _incr}
+def _foresight(search: StateSearch, kinds: Sequence[Kind], slack: int) -> ValueForesight:
+    exposures = [exposure(kinds[place]) for place in search.numbers]
+    makers: dict[str | None, int] = {}
+    for index, seen in enumerate(exposures):
+        if seen.product is not None:
+            makers[seen.product[0]] = index
+    certain = set(search.numbers)
+    for place, kind in enumerate(kinds):
+        if place in certain:
+            continue
+        product = kind.asked.value if kind.f == "set" else (exposure(kind).product or (None,))[0]
+        if kind.f != "incr":
+            makers[product] = _NEVER
+    return ValueForesight(search.timeline, [seen.exact for seen in exposures], makers, slack)

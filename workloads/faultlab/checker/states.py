@@ -28,7 +28,8 @@ _ENTRY_BYTES = 250
 class Call(NamedTuple):
     """One operation: calls of one kind (arguments and answer) step alike.
 
-    `reads` promises that the kind leaves every state as it is in which it can happen.
+    `reads` promises that the kind leaves every state as it is in which it can happen (states that stand for
+    unknown ones excepted: there it may say which one it was).
     """
 
     kind: Hashable
@@ -162,10 +163,12 @@ class StateSearch:
         certain: list[tuple[int, int, int, int, int]] = []
         for index in self.timeline.open[frontier]:
             kind = kind_of[index]
-            if self._reads[index] or mask & bits[index] or kind in kinds:
+            if mask & bits[index] or kind in kinds:
                 continue
             kinds.add(kind)
             after = self._next(state, kind)
+            if after == state and self._reads[index]:
+                continue
             if after != _IMPOSSIBLE and (before == _FREE or self._next(before, kind) != after):
                 certain.append((frontier, mask | bits[index], after, _FREE, used))
         self._push_infos(frontier, mask, state, before, used, kinds)

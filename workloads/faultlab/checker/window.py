@@ -100,18 +100,20 @@ class _Shrink:
         return self._prefix(part, ends, high) if best is part and high < len(ends) else best
 
     def cut_beginning(self, prefix: list[Operation]) -> list[Operation] | None:
-        """The latest beginning from which no state leads on; None where even the whole allows one."""
-        ends = sorted(operation.end for operation in prefix if operation.end is not None)
-        if self._model.searches_from_any(()) is None or not self._has_none(prefix, from_start=False):
+        """The latest beginning from which no state leads on; None where none was found."""
+        if self._model.searches_from_any(()) is None:
             return None
-        low, high, best = 0, len(ends), prefix
+        ends = sorted(operation.end for operation in prefix if operation.end is not None)
+        low, high, best = -1, len(ends), None
+        step = 2
         while low + 1 < high and time.monotonic() < self._deadline:
-            middle = (low + high) // 2
-            tail = self._tail(prefix, ends[middle - 1])
+            # From the end in growing steps until a tail has no order, then halfway between.
+            middle = max(0, len(ends) - step) if best is None else (low + high) // 2
+            tail = self._tail(prefix, ends[middle - 1]) if middle else prefix
             if self._has_none(tail, from_start=False):
                 low, best = middle, tail
             else:
-                high = middle
+                high, step = middle, 2 * step
         return best
 
     def _tail(self, prefix: Sequence[Operation], moment: int) -> list[Operation]:
