@@ -34,6 +34,8 @@ from faultlab_operator.scenario.world import (
 DEPLOY_TIMEOUT_S = 45.0
 HEALTHY_TIMEOUT_S = 60.0
 LOAD_START_TIMEOUT_S = 30.0
+WARM_UP_PATIENCE_S = 15.0
+"""How much longer a warm-up may last until the load reaches its minimum."""
 FAULT_SLACK_S = 15.0
 """Beyond the last fault's end, for its injection and its heal."""
 HEAL_TIMEOUT_S = 20.0
@@ -196,7 +198,10 @@ def _healthy(look: _Look) -> Step:
 
 
 def _warm_up(look: _Look) -> Step:
-    """The load's first `duration`; whether it was fast enough is judged from the history."""
+    """The load's first `duration`, and longer while it is below the minimum, within WARM_UP_PATIENCE_S.
+
+    Whether it was fast enough in the end is judged from the history.
+    """
     seen, spec = look.seen, look.spec
     if seen.load.foreign:
         return look.break_off(seen.load.foreign)
@@ -207,11 +212,14 @@ def _warm_up(look: _Look) -> Step:
         return look.wait(*(() if seen.load.exists else (ApplyLoad(),)))
     assert seen.load.status is not None
     status = seen.load.status
-    warmed_ms = (status.monotonic_ns - status.started_at_monotonic_ns) / 1e6
+    since_ns = status.running_since_monotonic_ns
+    warmed_ms = 0.0 if since_ns is None else (status.monotonic_ns - since_ns) / 1e6
     # The status is some hundred milliseconds old; waiting that much longer does no harm.
     left_s = (spec.warm_up.duration.ms - warmed_ms) / 1000
-    if left_s > 0:
-        return look.wait(look_after_s=min(left_s, LOOK_S))
+    patient = look.seconds_in("WarmUp") < spec.warm_up.duration.seconds + WARM_UP_PATIENCE_S
+    too_slow = status.window.ok < spec.warm_up.minimum_operations_per_second
+    if left_s > 0 or (too_slow and patient):
+        return look.wait(look_after_s=min(max(left_s, 0.1), LOOK_S))
     return look.on_to("Fault")
 
 

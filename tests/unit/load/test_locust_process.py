@@ -99,7 +99,7 @@ def test_headless_runs_for_its_time_and_ends_by_itself(tmp_path: Path) -> None:
     with serving(store()) as member:
         config = _config(tmp_path, [member])
         ended = subprocess.run(
-            [*LOAD, "--config", str(config), "--headless", "--run-time", "1s"],
+            [*LOAD, "--config", str(config), "--headless", "--run-time", "3s"],
             capture_output=True,
             timeout=30,
             check=False,

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from faultlab.contract.load import LoadStatus, LoadWindow
 from faultlab.contract.run import FaultRecord
 from faultlab_operator.api import ScenarioSpec
-from faultlab_operator.scenario.machine import Progress, plan
-from faultlab_operator.scenario.times import format_time
+from faultlab_operator.scenario.machine import WARM_UP_PATIENCE_S, Progress, plan
+from faultlab_operator.scenario.times import format_time, parse_time
 from faultlab_operator.scenario.world import (
     Action,
     ApplyLoad,
@@ -120,8 +121,8 @@ class SimulatedWorld:
 
 
 def load_status(phase: Any, elapsed_ns: int) -> LoadStatus:
-    window = LoadWindow(0, 0, 0, 0, 0, None, None)
-    return LoadStatus("demo", phase, 0, 0, 0, 0, 20, window, elapsed_ns, format_time(EPOCH), 0)
+    window = LoadWindow(600, 300, 600, 0, 0, 1.0, 2.0)
+    return LoadStatus("demo", phase, 0, 0, 0, 0, 20, window, elapsed_ns, format_time(EPOCH), 0, 0)
 
 
 def test_a_run_goes_through_all_phases_in_order_and_cleans_up() -> None:
@@ -269,3 +270,20 @@ def test_a_run_goes_on_from_what_its_status_holds() -> None:
 
 def test_a_scenario_without_faults_goes_straight_on() -> None:
     assert SimulatedWorld(scenario=spec(timeline=[])).run().phases() == WAYS
+
+
+def test_the_warm_up_waits_for_a_slow_load_but_not_for_ever() -> None:
+    slow = SimulatedWorld()
+
+    def starve(world: SimulatedWorld) -> None:
+        if world.seen.load.status is not None:
+            window = LoadWindow(20, 10, 20, 0, 0, 1.0, 2.0)
+            status = msgspec.structs.replace(world.seen.load.status, window=window)
+            world.seen = replace(world.seen, load=replace(world.seen.load, status=status))
+
+    slow.bend = starve
+    slow.run()
+    (warm_up,) = [record for record in slow.progress.phases if record.name == "WarmUp"]
+    lasted_s = (parse_time(warm_up.ended_at or "") - parse_time(warm_up.started_at)).total_seconds()
+    wanted_s = slow.scenario.warm_up.duration.seconds
+    assert wanted_s + WARM_UP_PATIENCE_S <= lasted_s <= wanted_s + WARM_UP_PATIENCE_S + 2

@@ -88,4 +88,6 @@ class LoadStatus(msgspec.Struct, frozen=True, rename="camel"):
     wall_time: str
     started_at_monotonic_ns: int
     """Where the history's `time` is 0."""
+    running_since_monotonic_ns: int | None = None
+    """When the first operation completed; the load generator itself takes about a second to start."""
     message: str = ""

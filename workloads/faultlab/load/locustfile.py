@@ -43,6 +43,7 @@ class WorkerReport(msgspec.Struct):
     totals: dict[str, int]
     missed: int
     window: LoadWindow
+    first_completion_ns: int | None
 
 
 class Coordinator:
@@ -92,6 +93,9 @@ class Coordinator:
             monotonic_ns=now_ns,
             wall_time=now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
             started_at_monotonic_ns=START_NS,
+            running_since_monotonic_ns=min(
+                (r.first_completion_ns for r in reports if r.first_completion_ns is not None), default=None
+            ),
         )
 
     def history(self) -> Iterator[bytes]:
@@ -118,7 +122,10 @@ class Coordinator:
     def _own_report(self) -> WorkerReport:
         assert self.session is not None
         session = self.session
-        return WorkerReport(session.phase, session.recorder.totals, session.missed, session.window())
+        recorder = session.recorder
+        return WorkerReport(
+            session.phase, recorder.totals, session.missed, session.window(), recorder.first_completion_ns
+        )
 
     def _report_forever(self, runner: WorkerRunner) -> None:
         while True:

@@ -39,6 +39,7 @@ class Recorder:
         self.open = 0
         """Operations invoked and not completed."""
         self.totals = {"ok": 0, "fail": 0, "info": 0}
+        self.first_completion_ns: int | None = None
         self._completions: deque[Completion] = deque()
         self._writes_offered: deque[int] = deque()
 
@@ -84,6 +85,8 @@ class Recorder:
         latency_ms = (now_ns - since_ns) / 1e6
         self.open -= 1
         self.totals[outcome] += 1
+        if self.first_completion_ns is None:
+            self.first_completion_ns = now_ns
         self._completions.append(Completion(now_ns, outcome, latency_ms))
         self._forget(now_ns)
         self._write(
