@@ -273,7 +273,7 @@ def test_a_scenario_without_faults_goes_straight_on() -> None:
 
 
 def test_the_warm_up_waits_for_a_slow_load_but_not_for_ever() -> None:
-    slow = SimulatedWorld()
+    slow = SimulatedWorld(spec(warmUp={"duration": "5s", "minimumOperationsPerSecond": 200}))
 
     def starve(world: SimulatedWorld) -> None:
         if world.seen.load.status is not None:
