@@ -1,19 +1,16 @@
 """The model `append`: strings with get, put and append, empty at first (the Raft labs' key-value store).
 
 A get shows everything that was appended since the last put, so it says in which order. Two things keep
-the search short and small:
-
-- A state that is no beginning of what the next get to return will show leads nowhere, as long as no put
-  can come before that get.
-- Without any put, every state that leads anywhere is a beginning of the longest answer: its length
-  stands for it, and no strings are kept.
+the search short and small (`foresight`): all that matters of a string is of which answers it is the
+beginning, so strings that no get ever showed are one state; and a state that does not lead to what the
+next get shows is given up, where no put can come between.
 """
 
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
 from typing import Any, cast
 
-from faultlab.checker.foresight import PAST, StringForesight
+from faultlab.checker.foresight import Beginnings, StringForesight
 from faultlab.checker.models import Search, refuse
 from faultlab.checker.states import Call, StateSearch
 from faultlab.history.operations import Operation
@@ -74,33 +71,25 @@ class AppendModel:
         return [self._search_from(operations, start) for start in [*sorted(starts), nowhere]]
 
     def _search_from(self, operations: Sequence[Operation], start: str) -> Search:
-        if any(operation.f in _PUTS for operation in operations):
-            search = StateSearch(_calls(operations), start, self._step_kind)
-            search.doomed = _foresight(search, operations).string_doomed
-            return search
-        longest = max((operation.result or "" for operation in operations), key=len, default="")
+        beginnings = Beginnings(operation.result or "" for operation in operations if operation.f in _GETS)
 
-        def step(length: Hashable, kind: Hashable) -> Hashable | None:
-            assert isinstance(length, int)
-            assert isinstance(kind, tuple)
-            f, text = kind
+        def step(state: Hashable, kind: Hashable) -> Hashable | None:
+            place = cast(tuple[int, int], state)
+            f, text = cast(tuple[str, str], kind)
             if f == "get":
-                return length if length == len(text) and longest.startswith(text) else None
-            if not text:
-                return length
-            return length + len(text) if length != PAST and longest.startswith(text, length) else PAST
+                return place if place == beginnings.place(text) else None
+            return beginnings.place(text) if f == "put" else beginnings.append(place, text)
 
-        search = StateSearch(_calls(operations), len(start) if longest.startswith(start) else PAST, step)
-        search.doomed = _foresight(search, operations).length_doomed
+        calls = [Call(_kind(op), op.f in _GETS, op.start, op.end) for op in operations]
+        search = StateSearch(calls, beginnings.place(start), step)
+        kinds = [_kind(operations[number]) for number in search.numbers]
+        lost = [
+            (bisect_left(search.ends, operation.start), operation.value)
+            for operation in operations
+            if operation.end is None and operation.f in _PUTS
+        ]
+        search.doomed = StringForesight(search.timeline, kinds, lost, beginnings).doomed
         return search
-
-    @staticmethod
-    def _step_kind(state: Hashable, kind: Hashable) -> Hashable | None:
-        assert isinstance(state, str)
-        f, text = cast(tuple[str, str], kind)
-        if f == "get":
-            return state if state == text else None
-        return text if f == "put" else state + text
 
     def initial(self) -> Hashable:
         """The empty string."""
@@ -108,7 +97,10 @@ class AppendModel:
 
     def step(self, state: Any, operation: Operation) -> Hashable | None:
         """States are the strings themselves."""
-        return self._step_kind(state, _kind(operation))
+        f, text = _kind(operation)
+        if f == "get":
+            return state if state == text else None
+        return text if f == "put" else state + text
 
     def show(self, state: Any) -> str:
         """The string in quotes, its middle left out where it is long."""
@@ -129,9 +121,10 @@ class AppendModel:
                 answers.append(text)
         needed = set()
         for place, operation in enumerate(operations):
-            if (operation.f == "append" and any(operation.value in text for text in answers)) or (
-                operation.f in _PUTS and any(text.startswith(operation.value) for text in answers)
-            ):
+            text = operation.value
+            if operation.f == "append" and any(text in answer for answer in answers):
+                needed.add(place)
+            if operation.f in _PUTS and any(answer.startswith(text) for answer in answers):
                 needed.add(place)
         return needed - kept
 
@@ -140,17 +133,3 @@ def _kind(operation: Operation) -> tuple[str, str]:
     if operation.f in _GETS:
         return "get", operation.result or ""
     return ("append" if operation.f == "append" else "put"), operation.value
-
-
-def _calls(operations: Sequence[Operation]) -> list[Call]:
-    return [Call(_kind(op), op.f in _GETS, op.start, op.end) for op in operations]
-
-
-def _foresight(search: StateSearch, operations: Sequence[Operation]) -> StringForesight:
-    kinds = [_kind(operations[number]) for number in search.numbers]
-    lost = [
-        (bisect_left(search.ends, operation.start), operation.value)
-        for operation in operations
-        if operation.end is None and operation.f in _PUTS
-    ]
-    return StringForesight(search.timeline, kinds, lost)

@@ -5,28 +5,66 @@ Each of these only ever says "doomed" where no order can go on; saying nothing c
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import cast
 
 from faultlab.checker.kv_kinds import ANY, UNSEEN_NUMBER, number
 from faultlab.checker.timeline import Timeline
 
-PAST = -1
-"""A length that stands for all strings that are no beginning of the longest answer."""
+Beginning = tuple[int, int]
+NOWHERE: Beginning = (-1, -1)
 _MOST_ORPHANS = 3
 
 
-class StringForesight:
-    """For strings with put and append: what the gets that are open, or the next to return, will show.
+class Beginnings:
+    """Strings as places in the answers that gets gave: all that matters of a string is which it begins.
 
-    `kinds` are (f, text) of the certain operations by their returns, `lost_puts` (first frontier, text) of the
-    puts that may take effect at any time.
+    A state is (number of the first answer in alphabetic order that begins with the string, its length), or
+    NOWHERE, which stands for all strings that no answer begins with. No strings are kept for states.
+    """
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        self._answers = sorted(set(answers))
+
+    def place(self, text: str) -> Beginning:
+        """The state that stands for `text`."""
+        number = bisect_left(self._answers, text)
+        if number < len(self._answers) and self._answers[number].startswith(text):
+            return number, len(text)
+        return NOWHERE
+
+    def append(self, state: Beginning, text: str) -> Beginning:
+        """The state after `text` was appended."""
+        number, length = state
+        if state == NOWHERE:
+            return NOWHERE
+        if self._answers[number].startswith(text, length):
+            return number, length + len(text)
+        return self.place(self._answers[number][:length] + text)
+
+    def leads_to(self, state: Beginning, answer: str) -> bool:
+        """Whether `answer` begins with the string that the state stands for."""
+        number, length = state
+        return state != NOWHERE and answer[:length] == self._answers[number][:length]
+
+
+class StringForesight:
+    """For strings with put and append: what the next get to return will show.
+
+    `kinds` are (f, text) of the certain operations by their returns, `lost_puts` (first frontier, text) of
+    the puts that may take effect at any time.
     """
 
     def __init__(
-        self, timeline: Timeline, kinds: Sequence[tuple[str, str]], lost_puts: Sequence[tuple[int, str]]
+        self,
+        timeline: Timeline,
+        kinds: Sequence[tuple[str, str]],
+        lost_puts: Sequence[tuple[int, str]],
+        beginnings: Beginnings,
     ) -> None:
         self._timeline = timeline
+        self._beginnings = beginnings
         self._gets = [index for index, (f, _) in enumerate(kinds) if f == "get"]
         self._texts = {index: kinds[index][1] for index in self._gets}
         puts: dict[str, list[tuple[int, int]]] = {}
@@ -55,33 +93,16 @@ class StringForesight:
             result[index] = last
         return result
 
-    def _awaited(self, frontier: int, mask: int) -> list[int]:
-        """The gets still out that are open, and the next to return."""
-        timeline, awaited = self._timeline, []
+    def doomed(self, state: Hashable, frontier: int, mask: int) -> bool:
+        """Whether the state does not lead to what the next get shows, and no put can change that."""
+        timeline = self._timeline
         for place in range(bisect_left(self._gets, frontier), len(self._gets)):
             index = self._gets[place]
-            if timeline.opens[index] > frontier:
-                awaited.append(index)
-                break
-            if not mask & timeline.bits[index]:
-                awaited.append(index)
-                break
-        return awaited
-
-    def string_doomed(self, state: Hashable, frontier: int, mask: int) -> bool:
-        """Whether a string is no beginning of what an awaited get shows, and no put can change that."""
-        assert isinstance(state, str)
-        return any(
-            self._last_put[index] < frontier and not self._texts[index].startswith(state)
-            for index in self._awaited(frontier, mask)
-        )
-
-    def length_doomed(self, length: Hashable, frontier: int, mask: int) -> bool:
-        """The same for lengths of beginnings of the longest answer, without any put."""
-        assert isinstance(length, int)
-        return any(
-            length == PAST or length > len(self._texts[index]) for index in self._awaited(frontier, mask)
-        )
+            if timeline.opens[index] > frontier or not mask & timeline.bits[index]:
+                return self._last_put[index] < frontier and not self._beginnings.leads_to(
+                    cast(Beginning, state), self._texts[index]
+                )
+        return False
 
 
 class ValueForesight:

@@ -44,12 +44,13 @@ def find_window(model: Model, part: Sequence[Operation], furthest: int, deadline
     shrink = _Shrink(model, deadline)
     prefix = shrink.cut_end(list(part), furthest)
     best = Window(prefix, True, False)
-    kept, minimal = shrink.leave_out(prefix, from_start=True)
+    now = time.monotonic()
+    kept, minimal = shrink.leave_out(prefix, from_start=True, until=now + (deadline - now) / 4)
     best = Window(kept, True, minimal)
     if len(kept) > _SMALL:
         tail = shrink.cut_beginning(prefix)
         if tail is not None:
-            other, minimal = shrink.leave_out(tail, from_start=False)
+            other, minimal = shrink.leave_out(tail, from_start=False, until=deadline)
             if len(other) < len(kept):
                 best = Window(other, False, minimal)
     return best
@@ -127,7 +128,9 @@ class _Shrink:
                 result.append(operation)
         return result
 
-    def leave_out(self, operations: list[Operation], *, from_start: bool) -> tuple[list[Operation], bool]:
+    def leave_out(
+        self, operations: list[Operation], *, from_start: bool, until: float
+    ) -> tuple[list[Operation], bool]:
         """What is left when no more can be left out fairly, and whether there was time for all of it."""
         kept = operations
         chunk = max(1, len(kept) // 2)
@@ -135,7 +138,7 @@ class _Shrink:
             changed = False
             position = 0
             while position < len(kept):
-                if time.monotonic() > self._deadline:
+                if time.monotonic() > until:
                     return kept, False
                 left = set(range(len(kept))) - set(range(position, position + chunk))
                 left |= self._model.unseen(kept, left)
