@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from faultlab_embedded.store.errors import Unauthorized
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
 """Served without a token, as kube-apiserver does by default (`system:public-info-viewer`)."""
@@ -33,9 +32,7 @@ def user_of(header: str, tokens: Mapping[str, str]) -> str:
     return found
 
 
-def authentication(
-    tokens: Mapping[str, str],
-) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def authentication(tokens: Mapping[str, str]) -> Middleware:
     """A middleware that lets in who has one of `tokens` and remembers the user under `USER`."""
 
     @web.middleware

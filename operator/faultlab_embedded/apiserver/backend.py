@@ -22,11 +22,12 @@ class NodeBackend(Protocol):
     ) -> AsyncIterator[bytes]:
         """A container's output in pieces of any size; with `follow` until the container ends.
 
-        `container` is one of the pod's. Raises an `ApiError` (BadRequest: it has not started, as kubelet says it)
-        before the first piece.
+        `container` is one of the pod's. Raises an `ApiError` (BadRequest: it has not started, as kubelet
+        says it) before the first piece.
         """
         ...
 
     def address(self, namespace: str, pod: str) -> str:
-        """The IP address at which this process reaches the pod. Raises ServiceUnavailable where it has none."""
+        """The IP address at which this process reaches the pod. Raises ServiceUnavailable where it has
+        none."""
         ...

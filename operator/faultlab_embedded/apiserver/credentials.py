@@ -53,7 +53,8 @@ class Certificates:
 
 
 def make_certificates(addresses: Sequence[str], names: Sequence[str] = SERVICE_NAMES) -> Certificates:
-    """A new CA and a certificate of it for a server at these IP addresses (127.0.0.1 is always among them)."""
+    """A new CA and a certificate of it for a server at these IP addresses (127.0.0.1 is always among
+    them)."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("faultlab-ca")
     ca = (

@@ -1,4 +1,5 @@
-"""Formats of requests and answers: what a client sends, what it wants back, and Status for everything else."""
+"""Formats of requests and answers: what a client sends, what it wants back, and Status for everything
+else."""
 
 from __future__ import annotations
 
@@ -96,8 +97,10 @@ async def read_body(request: web.Request, *, expected: str = "an object") -> Obj
     media = request.content_type if request.headers.get("Content-Type") else JSON
     if media == PROTOBUF:
         raise UnsupportedMediaType(
-            "this server reads JSON and YAML, not protobuf; some kubectl commands (create configmap, namespace, "
-            "secret or token, auth can-i) send nothing else: write a manifest and use `kubectl apply -f` instead"
+            "this server reads JSON and YAML, not protobuf; some kubectl commands (create configmap, "
+            "namespace, "
+            "secret or token, auth can-i) send nothing else: write a manifest and use `kubectl apply -f` "
+            "instead"
         )
     if media in _YAML_TYPES:
         return decode_yaml(raw, expected)
@@ -138,7 +141,8 @@ def _as_object(value: Any, expected: str) -> Object:
 
 @web.middleware
 async def errors_as_status(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error leaves as a Kubernetes Status; what nobody foresaw as a 500 that names it, with a log entry."""
+    """Every error leaves as a Kubernetes Status; what nobody foresaw as a 500 that names it, with a log
+    entry."""
     try:
         return await handler(request)
     except ApiError as error:

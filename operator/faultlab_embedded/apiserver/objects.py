@@ -152,7 +152,8 @@ class Objects:
     ) -> web.StreamResponse:
         if not request.query.get("fieldManager"):
             raise BadRequest(
-                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for '
+                "apply patch"
             )
         obj = _placed(target, decode_yaml(await request.read(), f"a {target.resource.kind}"))
         force = flag(request.query, "force")
@@ -167,7 +168,7 @@ class Objects:
         resource, name = _storage(target), _name(target)
         left = self._registry.remove(resource, target.namespace, name, options, write)
         shown = show_as(target.resource, target.version, left.obj)
-        if left.gone and not target.resource.key == "pods":
+        if left.gone and target.resource.key != "pods":
             return reply_object(_deleted(target, shown), as_yaml=want.yaml)
         return reply_object(shown, status=200, as_yaml=want.yaml)
 
@@ -210,7 +211,8 @@ def _placed(target: Target, obj: Object) -> Object:
     obj.setdefault("kind", resource.kind)
     if obj["kind"] != resource.kind or obj["apiVersion"] != resource.api_version(target.version):
         raise BadRequest(
-            f"the API version and kind in the data ({obj['apiVersion']}, {obj['kind']}) do not match the expected "
+            f"the API version and kind in the data ({obj['apiVersion']}, {obj['kind']}) do not match the "
+            f"expected "
             f"({resource.api_version(target.version)}, {resource.kind})"
         )
     meta = obj.setdefault("metadata", {})

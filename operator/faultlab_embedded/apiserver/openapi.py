@@ -116,7 +116,8 @@ def _include(name: str, known: dict[str, Any], schemas: dict[str, Any]) -> None:
 
 
 def _published(schema: Any) -> Any:
-    """A definition as kube-apiserver publishes it: a described `$ref` is wrapped, int-or-string spelled out."""
+    """A definition as kube-apiserver publishes it: a described `$ref` is wrapped, int-or-string spelled
+    out."""
     if isinstance(schema, list):
         return [_published(item) for item in schema]
     if not isinstance(schema, dict):

@@ -92,7 +92,8 @@ class Pods:
                         "causes": [
                             {
                                 "reason": "DisruptionBudget",
-                                "message": f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} "
+                                "message": f"The disruption budget {name} needs "
+                                "{status.get('desiredHealthy', 0)} "
                                 f"healthy pods and has {status.get('currentHealthy', 0)} currently",
                             }
                         ]
@@ -103,7 +104,8 @@ class Pods:
 
 
 def _container(pod: Object, wanted: str | None) -> str:
-    """The container whose log is meant; BadRequest where the pod has no such, or several and none is named."""
+    """The container whose log is meant; BadRequest where the pod has no such, or several and none is
+    named."""
     spec, name = pod["spec"], pod["metadata"]["name"]
     main = [container["name"] for container in spec["containers"]]
     initial = [container["name"] for container in spec.get("initContainers") or []]

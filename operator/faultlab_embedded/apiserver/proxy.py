@@ -1,7 +1,7 @@
 """pods/proxy and services/proxy: HTTP to a pod, dialled from where the pods' network is.
 
-Bodies stream in both directions; what the pod answers goes on unchanged (kube-apiserver rewrites links in HTML,
-this one does not: pages behind it use relative links).
+Bodies stream in both directions; what the pod answers goes on unchanged (kube-apiserver rewrites links in
+HTML, this one does not: pages behind it use relative links).
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _replicas(scale: Object, name: str) -> int:
     if replicas < 0:
         error = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise Invalid.of("Scale", "autoscaling", name, [error])
-    return replicas
+    return int(replicas)
 
 
 def _get(obj: Any, path: str) -> Any:

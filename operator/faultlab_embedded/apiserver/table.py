@@ -28,8 +28,8 @@ def table(
     *,
     head: bool,
 ) -> Object:
-    """A Table of objects. `included` are what the rows carry as `object`; without `head` no column definitions
-    (in a watch only the first event has them)."""
+    """A Table of objects. `included` are what the rows carry as `object`; without `head` no column
+    definitions (in a watch only the first event has them)."""
     rows: list[Object] = []
     for position, obj in enumerate(objects):
         row: Object = {"cells": [_cell(column, obj) for column in columns]}

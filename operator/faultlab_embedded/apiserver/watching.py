@@ -23,7 +23,8 @@ Encode = Callable[[Record], bytes]
 
 
 class WatchStream:
-    """One client's watch. It buffers nothing of its own: it reads the log from where it stands (see `store.log`)."""
+    """One client's watch. It buffers nothing of its own: it reads the log from where it stands (see
+    `store.log`)."""
 
     def __init__(
         self, registry: Registry, target: Target, request: web.Request, encode: Encode, bookmark_s: float
@@ -40,7 +41,8 @@ class WatchStream:
         self._selection = selection_of(target, query)
 
     async def run(self, timeout_s: float) -> web.StreamResponse:
-        """Serve until the time is over, the client goes, or it falls too far behind (410 as the last event)."""
+        """Serve until the time is over, the client goes, or it falls too far behind (410 as the last
+        event)."""
         response = web.StreamResponse()
         response.content_type = JSON
         response.headers["Cache-Control"] = "no-cache, private"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from faultlab_embedded.kinds import core, policies, workloads
 from faultlab_embedded.kinds.base import BuiltinStrategy
@@ -13,7 +13,6 @@ from faultlab_embedded.store import names
 from faultlab_embedded.store.catalog import Catalog, Conversion, Resource, ScalePaths
 from faultlab_embedded.store.errors import FieldError
 
-_REPLICAS = ScalePaths()
 _STRATEGIES: dict[str, type[BuiltinStrategy]] = {
     "ClusterRole": policies.RoleStrategy,
     "ClusterRoleBinding": policies.RoleBindingStrategy,
@@ -48,9 +47,74 @@ _NAME_RULES: dict[str, Callable[[str, str], list[FieldError]]] = {
 }
 
 
+_IN_ALL = frozenset(("pods", "services", "statefulsets", "deployments", "replicasets", "daemonsets", "jobs"))
+"""What `kubectl get all` shows."""
+
+
+def builtin_catalog() -> Catalog:
+    """A catalog of every built-in resource."""
+    catalog = Catalog()
+    for resource in (*_core(), *_workloads(), *_others()):
+        catalog.add(resource)
+    return catalog
+
+
+def _core() -> Iterator[Resource]:
+    yield _resource("v1", "namespaces", "Namespace", "ns", namespaced=False, status=True)
+    yield _resource("v1", "nodes", "Node", "no", namespaced=False, status=True)
+    pod_parts = ("log", "proxy", "eviction")
+    yield _resource("v1", "pods", "Pod", "po", status=True, generation=True, subresources=pod_parts)
+    yield _resource("v1", "services", "Service", "svc", status=True, subresources=("proxy",))
+    yield _resource("v1", "endpoints", "Endpoints", "ep")
+    yield _resource("v1", "configmaps", "ConfigMap", "cm")
+    yield _resource("v1", "secrets", "Secret")
+    yield _resource("v1", "events", "Event", "ev")
+    yield _resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", status=True)
+    yield _resource("v1", "serviceaccounts", "ServiceAccount", "sa")
+
+
+def _workloads() -> Iterator[Resource]:
+    for plural, kind, short in (
+        ("statefulsets", "StatefulSet", "sts"),
+        ("deployments", "Deployment", "deploy"),
+        ("replicasets", "ReplicaSet", "rs"),
+    ):
+        yield _resource("apps/v1", plural, kind, short, status=True, generation=True, scale=ScalePaths())
+    yield _resource("apps/v1", "daemonsets", "DaemonSet", "ds", status=True, generation=True)
+    yield _resource("apps/v1", "controllerrevisions", "ControllerRevision")
+    yield _resource("batch/v1", "jobs", "Job", status=True, generation=True)
+
+
+def _others() -> Iterator[Resource]:
+    yield _resource("coordination.k8s.io/v1", "leases", "Lease")
+    yield _resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", generation=True)
+    view = EventView()
+    yield _resource("events.k8s.io/v1", "events", "Event", "ev", stored_as="events", conversion=view)
+    yield _resource(
+        "policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", status=True, generation=True
+    )
+    yield _resource("storage.k8s.io/v1", "storageclasses", "StorageClass", "sc", namespaced=False)
+    yield _resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", "netpol", generation=True)
+    rbac = "rbac.authorization.k8s.io/v1"
+    yield _resource(rbac, "roles", "Role")
+    yield _resource(rbac, "rolebindings", "RoleBinding")
+    yield _resource(rbac, "clusterroles", "ClusterRole", namespaced=False)
+    yield _resource(rbac, "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
+    yield _resource(
+        "apiextensions.k8s.io/v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        "crd",
+        "crds",
+        namespaced=False,
+        status=True,
+        generation=True,
+        categories=("api-extensions",),
+    )
+
+
 def _resource(
-    group: str,
-    version: str,
+    api_version: str,
     plural: str,
     kind: str,
     *short: str,
@@ -59,10 +123,11 @@ def _resource(
     generation: bool = False,
     scale: ScalePaths | None = None,
     subresources: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
     stored_as: str | None = None,
     conversion: Conversion | None = None,
-    categories: tuple[str, ...] = (),
 ) -> Resource:
+    group, _, version = api_version.rpartition("/")
     return Resource(
         group=group,
         versions=(version,),
@@ -72,7 +137,7 @@ def _resource(
         kind=kind,
         namespaced=namespaced,
         short_names=short,
-        categories=categories,
+        categories=(*categories, "all") if plural in _IN_ALL else categories,
         has_status=status,
         scale=scale,
         subresources=subresources,
@@ -82,60 +147,3 @@ def _resource(
         conversion=conversion,
         strategies={version: _STRATEGIES.get(kind, BuiltinStrategy)(group, version, kind)},
     )
-
-
-def builtin_catalog() -> Catalog:
-    """A catalog of every built-in resource."""
-    catalog = Catalog()
-    rbac = "rbac.authorization.k8s.io"
-    everything = ("all",)
-    for resource in (
-        _resource("", "v1", "namespaces", "Namespace", "ns", namespaced=False, status=True),
-        _resource("", "v1", "nodes", "Node", "no", namespaced=False, status=True),
-        _resource(
-            "", "v1", "pods", "Pod", "po", status=True, generation=True, categories=everything,
-            subresources=("log", "proxy", "eviction"),
-        ),
-        _resource("", "v1", "services", "Service", "svc", status=True, categories=everything, subresources=("proxy",)),
-        _resource("", "v1", "endpoints", "Endpoints", "ep"),
-        _resource("", "v1", "configmaps", "ConfigMap", "cm"),
-        _resource("", "v1", "secrets", "Secret"),
-        _resource("", "v1", "events", "Event", "ev"),
-        _resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", status=True),
-        _resource("", "v1", "serviceaccounts", "ServiceAccount", "sa"),
-        _resource(
-            "apps", "v1", "statefulsets", "StatefulSet", "sts", status=True, generation=True, scale=_REPLICAS,
-            categories=everything,
-        ),
-        _resource(
-            "apps", "v1", "deployments", "Deployment", "deploy", status=True, generation=True, scale=_REPLICAS,
-            categories=everything,
-        ),
-        _resource(
-            "apps", "v1", "replicasets", "ReplicaSet", "rs", status=True, generation=True, scale=_REPLICAS,
-            categories=everything,
-        ),
-        _resource(
-            "apps", "v1", "daemonsets", "DaemonSet", "ds", status=True, generation=True, categories=everything
-        ),
-        _resource("apps", "v1", "controllerrevisions", "ControllerRevision"),
-        _resource("batch", "v1", "jobs", "Job", status=True, generation=True, categories=everything),
-        _resource(
-            "events.k8s.io", "v1", "events", "Event", "ev", stored_as="events", conversion=EventView(),
-        ),
-        _resource("coordination.k8s.io", "v1", "leases", "Lease"),
-        _resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True),
-        _resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", status=True, generation=True),
-        _resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", "sc", namespaced=False),
-        _resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", "netpol", generation=True),
-        _resource(rbac, "v1", "roles", "Role"),
-        _resource(rbac, "v1", "rolebindings", "RoleBinding"),
-        _resource(rbac, "v1", "clusterroles", "ClusterRole", namespaced=False),
-        _resource(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
-        _resource(
-            "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", "crd", "crds",
-            namespaced=False, status=True, generation=True, categories=("api-extensions",),
-        ),
-    ):  # fmt: skip
-        catalog.add(resource)
-    return catalog

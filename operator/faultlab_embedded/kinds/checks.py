@@ -80,7 +80,7 @@ def selector_and_template(spec: Object) -> list[FieldError]:
     selector = spec.get("selector")
     if not selector:
         return [FieldError.required("spec.selector")]
-    errors = names.labels("spec.selector.matchLabels", selector.get("matchLabels"))
+    errors = names.label_errors("spec.selector.matchLabels", selector.get("matchLabels"))
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
         errors.append(
             FieldError.invalid("spec.selector", selector, "empty selector is invalid for this kind")

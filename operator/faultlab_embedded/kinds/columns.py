@@ -1,4 +1,5 @@
-"""Table columns of the built-in kinds, worded as kubectl users know them (kubernetes/pkg/printers/internalversion)."""
+"""Table columns of the built-in kinds, worded as kubectl users know them
+(kubernetes/pkg/printers/internalversion)."""
 
 from __future__ import annotations
 
@@ -167,10 +168,8 @@ def _pod_status(obj: Object) -> str:
             continue
         total = len(obj["spec"].get("initContainers") or [])
         detail = state.get("terminated", {}).get("reason") or state.get("waiting", {}).get("reason")
-        if detail and detail != "PodInitializing":
-            reason = f"Init:{detail}"
-        else:
-            reason = f"Init:{position}/{total}"
+        told = detail and detail != "PodInitializing"
+        reason = f"Init:{detail}" if told else f"Init:{position}/{total}"
         break
     else:
         running = False

@@ -59,7 +59,7 @@ class ServiceStrategy(BuiltinStrategy):
         errors = one_of("spec.type", spec["type"], kinds)
         if spec["type"] == "ExternalName" and not spec.get("externalName"):
             errors.append(FieldError.required("spec.externalName"))
-        errors += names.labels("spec.selector", spec.get("selector"))
+        errors += names.label_errors("spec.selector", spec.get("selector"))
         ports = spec.get("ports") or []
         errors += duplicates("spec.ports", ports, "name")
         for index, port in enumerate(ports):
@@ -121,10 +121,9 @@ def _check_frozen(obj: Object, old: Object | None, fields: tuple[str, ...]) -> l
     errors = []
     if not obj.get("immutable"):
         errors.append(FieldError.forbidden("immutable", "field is immutable when `immutable` is set"))
-    for field in fields:
-        if obj.get(field) != old.get(field):
-            errors.append(FieldError.forbidden(field, "field is immutable when `immutable` is set"))
-    return errors
+    changed = [field for field in fields if obj.get(field) != old.get(field)]
+    detail = "field is immutable when `immutable` is set"
+    return errors + [FieldError.forbidden(field, detail) for field in changed]
 
 
 class PersistentVolumeClaimStrategy(BuiltinStrategy):
@@ -147,7 +146,8 @@ class PersistentVolumeClaimStrategy(BuiltinStrategy):
         errors += check_resources(resources, "spec.resources")
         if old is not None and _fixed_claim(spec, old["spec"]) != _fixed_claim(old["spec"], old["spec"]):
             detail = (
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName "
+                "for "
                 "bound claims"
             )
             errors.append(FieldError.forbidden("spec", detail))

@@ -41,6 +41,7 @@ class CrdStrategy(BuiltinStrategy):
         self._set_status(obj, {})
 
     def prepare_update(self, obj: Object, old: Object, subresource: str | None) -> None:
+        del subresource
         self._set_status(obj, old.get("status") or {})
 
     def prepare_delete(self, obj: Object) -> None:
@@ -102,11 +103,9 @@ def _condition(kind: str, reason: str, message: str) -> Object:
 
 
 def _check_names(obj: Object, spec: Object) -> list[FieldError]:
-    errors = []
     given = spec.get("names") or {}
-    for field in ("plural", "kind"):
-        if not given.get(field):
-            errors.append(FieldError.required(f"spec.names.{field}"))
+    missing = [field for field in ("plural", "kind") if not given.get(field)]
+    errors = [FieldError.required(f"spec.names.{field}") for field in missing]
     if not spec.get("group"):
         errors.append(FieldError.required("spec.group"))
     elif "." not in spec["group"]:

@@ -1,4 +1,5 @@
-"""What may be wrong with a pod's spec. Source: kubernetes `pkg/apis/core/validation`, the parts that catch mistakes."""
+"""What may be wrong with a pod's spec. Source: kubernetes `pkg/apis/core/validation`, the parts that catch
+mistakes."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def check_spec(spec: Object | None, path: str, *, claims: Iterable[str] = ()) ->
             errors += names.label(f"{path}.{name}", spec[name])
     if spec.get("serviceAccountName"):
         errors += names.subdomain(f"{path}.serviceAccountName", spec["serviceAccountName"])
-    errors += names.labels(f"{path}.nodeSelector", spec.get("nodeSelector"))
+    errors += names.label_errors(f"{path}.nodeSelector", spec.get("nodeSelector"))
     return errors
 
 
@@ -52,8 +53,8 @@ def check_template(
     if not template:
         return [FieldError.required(path)]
     meta = template.get("metadata") or {}
-    errors = names.labels(f"{path}.labels", meta.get("labels"))
-    errors += names.annotations(f"{path}.annotations", meta.get("annotations"))
+    errors = names.label_errors(f"{path}.labels", meta.get("labels"))
+    errors += names.annotation_errors(f"{path}.annotations", meta.get("annotations"))
     errors += check_spec(template.get("spec"), f"{path}.spec", claims=claims)
     policy = (template.get("spec") or {}).get("restartPolicy")
     if policy in RESTART_POLICIES and policy not in policies:
@@ -113,7 +114,10 @@ def _check_env(variables: list[Object], path: str) -> list[FieldError]:
         if not variable.get("name"):
             errors.append(FieldError.required(f"{where}.name"))
         elif "=" in variable["name"] or not variable["name"].isprintable():
-            detail = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+            detail = (
+                "a valid environment variable name must consist only of printable ASCII characters other than "
+                "'='"
+            )
             errors.append(FieldError.invalid(f"{where}.name", variable["name"], detail))
         source = variable.get("valueFrom")
         if source is None:
@@ -197,8 +201,10 @@ def _check_probe(probe: Object, path: str, *, exact: bool) -> list[FieldError]:
     errors: list[FieldError] = []
     if not handlers:
         errors.append(FieldError.required(path, "must specify a handler type"))
-    for extra in handlers[1:]:
-        errors.append(FieldError.forbidden(f"{path}.{extra}", "may not specify more than 1 handler type"))
+    errors += [
+        FieldError.forbidden(f"{path}.{extra}", "may not specify more than 1 handler type")
+        for extra in handlers[1:]
+    ]
     for name in (
         "initialDelaySeconds",
         "timeoutSeconds",

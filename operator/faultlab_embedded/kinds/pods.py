@@ -18,7 +18,8 @@ _MAY_CHANGE = (
 
 
 class PodStrategy(BuiltinStrategy):
-    """Pods start Pending and say their quality of service; afterwards only images and little else may change."""
+    """Pods start Pending and say their quality of service; afterwards only images and little else may
+    change."""
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})

@@ -1,4 +1,5 @@
-"""Defaults of a pod's spec, wherever it stands (Pod, templates). Source: kubernetes `pkg/apis/core/v1/defaults.go`."""
+"""Defaults of a pod's spec, wherever it stands (Pod, templates). Source: kubernetes
+`pkg/apis/core/v1/defaults.go`."""
 
 from __future__ import annotations
 

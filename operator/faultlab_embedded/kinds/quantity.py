@@ -43,7 +43,8 @@ def parse(text: Any) -> Decimal:
 
 
 def canonical(text: Any) -> str:
-    """The stored spelling: a whole number with the largest suffix that allows one. ValueError as in `parse`."""
+    """The stored spelling: a whole number with the largest suffix that allows one. ValueError as in
+    `parse`."""
     value = parse(text)
     match = _QUANTITY.fullmatch(str(text))
     assert match is not None

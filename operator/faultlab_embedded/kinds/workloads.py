@@ -10,8 +10,15 @@ from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.strategy import Object
 
-_STATEFUL_SET_CHANGES = ("replicas", "ordinals", "template", "updateStrategy", "minReadySeconds")
-_STATEFUL_SET_CHANGES += ("persistentVolumeClaimRetentionPolicy", "revisionHistoryLimit")
+_STATEFUL_SET_CHANGES = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "minReadySeconds",
+    "persistentVolumeClaimRetentionPolicy",
+    "revisionHistoryLimit",
+)
 
 
 def _template_defaults(spec: Object) -> None:
@@ -21,7 +28,8 @@ def _template_defaults(spec: Object) -> None:
 
 
 class _Workload(BuiltinStrategy):
-    """What all of them have: a template, a selector that fits it and stays, replicas that are not negative."""
+    """What all of them have: a template, a selector that fits it and stays, replicas that are not
+    negative."""
 
     keeps_selector = True
 

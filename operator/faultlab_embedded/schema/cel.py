@@ -1,6 +1,7 @@
 """CEL rules of a schema (`x-kubernetes-validations`): messages, transition rules, correlation of lists.
 
-cel-python is slow to import and to compile with, so both wait for the first object that has a rule to answer to.
+cel-python is slow to import and to compile with, so both wait for the first object that has a rule to answer
+to.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def _as_root(obj: dict[str, Any]) -> dict[str, Any]:
 def _walk(value: Any, old: Any, schema: Schema, path: str) -> Iterable[FieldError]:
     """Errors of a value and of everything in it.
 
-    What did not change is not asked again, transition rules apart: a write need not mend what an older schema let
-    in (Kubernetes calls it ratcheting), and a status that changes every second costs no rule of the spec.
+    What did not change is not asked again, transition rules apart: a write need not mend what an older schema
+    let in (Kubernetes calls it ratcheting), and a status that changes every second costs no rule of the spec.
     """
     if value is None:
         return

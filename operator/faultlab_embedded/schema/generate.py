@@ -1,8 +1,8 @@
 """Writes `builtin.json`, the schemas of the built-in kinds, from lightkube's models of the Kubernetes API.
 
-Run as `python -m faultlab_embedded.schema.generate`; needs the development dependencies, the server itself does
-not. lightkube-models are generated from Kubernetes' swagger and carry types, descriptions and what is required;
-they lack how lists merge and what maps hold, which is written down here (source: the struct tags in
+Run as `python -m faultlab_embedded.schema.generate`; needs the development dependencies, the server itself
+does not. lightkube-models are generated from Kubernetes' swagger and carry types, descriptions and what is
+required; they lack how lists merge and what maps hold, which is written down here (source: the struct tags in
 kubernetes/api, `patchStrategy`, `patchMergeKey`, `listType`, `listMapKey`).
 """
 

@@ -26,7 +26,8 @@ _TOKEN = re.compile(
 
 
 def compile_path(text: str) -> Callable[[Any], list[Any]]:
-    """A function from a value to everything at the path in it. Raises ValueError for what is not understood."""
+    """A function from a value to everything at the path in it. Raises ValueError for what is not
+    understood."""
     steps = list(_steps(text))
 
     def find(value: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Structural schemas at work: pruning and defaulting. See `validation` for checking.
 
-Source: kubernetes.io, "Extend the Kubernetes API with CustomResourceDefinitions". Used for custom resources with
-the schema of their CRD, and for built-in kinds with the schemas of `builtin`.
+Source: kubernetes.io, "Extend the Kubernetes API with CustomResourceDefinitions". Used for custom resources
+with the schema of their CRD, and for built-in kinds with the schemas of `builtin`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def prune(value: Any, schema: Schema, *, root: bool = False, path: str = "") -> 
 
 
 def set_defaults(value: Any, schema: Schema) -> None:
-    """Fill in defaults, in place. A null where the schema has a default and allows no null counts as left out."""
+    """Fill in defaults, in place. A null where the schema has a default and allows no null counts as left
+    out."""
     if isinstance(value, list):
         items = schema.get("items")
         if isinstance(items, dict):

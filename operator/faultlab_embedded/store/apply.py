@@ -1,8 +1,8 @@
 """Server-side apply, and who owns which field.
 
 Simpler than Kubernetes in two places, the same elsewhere:
-- Ownership is kept from the first apply on; objects that nobody applied carry no managedFields. At the first apply
-  of an object that exists, what is there belongs to `before-first-apply`.
+- Ownership is kept from the first apply on; objects that nobody applied carry no managedFields. At the first
+apply of an object that exists, what is there belongs to `before-first-apply`.
 - Writes of status are followed only once somebody has applied status.
 A field that a manager applied before and leaves out now is removed, unless another manager owns it too.
 """
@@ -28,7 +28,7 @@ MAX_UPDATE_MANAGERS = 10
 def first(kind: Resource, applied: Object, manager: str) -> Object:
     """A new object from its first apply."""
     owned = _owned(kind, applied, None)
-    result = fields.without_nulls(applied)
+    result: Object = fields.without_nulls(applied)
     result["metadata"]["managedFields"] = [_entry(kind, applied, manager, APPLY, None, owned)]
     return result
 
@@ -36,7 +36,8 @@ def first(kind: Resource, applied: Object, manager: str) -> Object:
 def merge_applied(
     kind: Resource, live: Object, applied: Object, manager: str, subresource: str | None, *, force: bool
 ) -> Object:
-    """The live object after an apply. Raises ApplyConflict where others own different values and not `force`."""
+    """The live object after an apply. Raises ApplyConflict where others own different values and not
+    `force`."""
     schema = _schema(kind)
     entries = live["metadata"].pop("managedFields", None)
     if entries is None:
@@ -47,7 +48,7 @@ def merge_applied(
     conflicts = _conflicts(others, wanted, live, applied, schema)
     if conflicts and not force:
         raise _conflict(conflicts)
-    merged = fields.merge(live, fields.without_nulls(applied), schema)
+    merged: Object = fields.merge(live, fields.without_nulls(applied), schema)
     if mine is not None:
         dropped = fields.difference(mine["fieldsV1"], wanted)
         for other in others:

@@ -1,4 +1,5 @@
-"""The resources that are served: their names in every spelling that clients use, and the behaviour of each."""
+"""The resources that are served: their names in every spelling that clients use, and the behaviour of
+each."""
 
 from __future__ import annotations
 

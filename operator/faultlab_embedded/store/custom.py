@@ -36,6 +36,7 @@ class CustomStrategy(Strategy):
         set_defaults(obj, self._schema)
 
     def validate(self, obj: Object, old: Object | None, subresource: str | None) -> Sequence[FieldError]:
+        del subresource
         errors = validate(obj, self._schema) + validate(obj["metadata"], object_meta(), "metadata")
         # Rules may rely on the schema: they are asked only of what has the right shape.
         return errors or self._rules.check(obj, old)

@@ -1,7 +1,8 @@
 """Where objects are kept between two lives of the world: one SQLite file, or nothing.
 
-WAL with synchronous=NORMAL: a write is safe from the death of the process as soon as it returns, and from a loss of
-power within moments. Every write also moves the version, in the same transaction, so that resourceVersions go on.
+WAL with synchronous=NORMAL: a write is safe from the death of the process as soon as it returns, and from a
+loss of power within moments. Every write also moves the version, in the same transaction, so that
+resourceVersions go on.
 """
 
 from __future__ import annotations

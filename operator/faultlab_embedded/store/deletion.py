@@ -50,8 +50,8 @@ def check_preconditions(record: Record, options: DeleteOptions) -> None:
 def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: bool) -> bool:
     """Mark an object as being deleted, in place; True where nothing keeps it and it may go at once.
 
-    `holds_content` stands for a namespace or CRD with objects in it. A grace period may be shortened by a second
-    delete, never lengthened.
+    `holds_content` stands for a namespace or CRD with objects in it. A grace period may be shortened by a
+    second delete, never lengthened.
     """
     meta = obj["metadata"]
     _set_propagation(meta, options.propagation)

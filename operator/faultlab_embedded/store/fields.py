@@ -1,7 +1,7 @@
 """Sets of fields in the notation of managedFields (FieldsV1), and what server-side apply does with them.
 
-A set is a tree: `f:NAME` a field, `k:{"name":"x"}` an item of a keyed list, `v:"x"` a member of a set-like list,
-`.` the containing map or item itself, an empty tree a field that is owned whole.
+A set is a tree: `f:NAME` a field, `k:{"name":"x"}` an item of a keyed list, `v:"x"` a member of a set-like
+list, `.` the containing map or item itself, an empty tree a field that is owned whole.
 Source: kubernetes.io, "Server-Side Apply"; sigs.k8s.io/structured-merge-diff.
 """
 
@@ -141,10 +141,7 @@ def paths(owned: FieldSet, prefix: str = "") -> list[str]:
     for key, below in owned.items():
         if key == SELF:
             continue
-        if key.startswith("f:"):
-            path = f"{prefix}.{key[2:]}"
-        else:
-            path = f"{prefix}[{_readable(key)}]"
+        path = prefix + (f".{key[2:]}" if key.startswith("f:") else f"[{_readable(key)}]")
         found += paths(below, path) if set(below) - {SELF} else [path]
     return found
 

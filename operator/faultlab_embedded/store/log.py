@@ -1,8 +1,8 @@
 """The recent past of every resource, and cursors that follow it.
 
-A watcher owns no queue. It holds a position in the log of its resource, and reads on from there when it is woken;
-a watcher that falls behind the log's bound finds its position gone and gets `Expired`. So no slow reader can make
-the server grow, and a write costs one append and one wake-up for each watcher.
+A watcher owns no queue. It holds a position in the log of its resource, and reads on from there when it is
+woken; a watcher that falls behind the log's bound finds its position gone and gets `Expired`. So no slow
+reader can make the server grow, and a write costs one append and one wake-up for each watcher.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One write: `record` is the version after it (of a deletion: the last state), `before` the one it replaced."""
+    """One write: `record` is the version after it (of a deletion: the last state), `before` the one it
+    replaced."""
 
     type: EventType
     version: int
@@ -89,7 +90,8 @@ class Log:
             waiter.set()
 
     def position_after(self, version: int) -> int:
-        """Where a reader who has seen everything up to `version` goes on. Raises Expired when that is forgotten."""
+        """Where a reader who has seen everything up to `version` goes on. Raises Expired when that is
+        forgotten."""
         if version < self.floor:
             raise Expired(f"too old resource version: {version} ({self.floor})")
         position = self.end

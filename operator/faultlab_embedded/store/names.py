@@ -19,18 +19,21 @@ MAX_GENERATED_BASE = 58
 MAX_ANNOTATIONS_BYTES = 256 * 1024
 
 _SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
+    "must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
 _LABEL_TEXT = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
+    "and end "
     "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
 _SERVICE_TEXT = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-    "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation "
+    "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+    "validation "
     "is '[a-z]([-a-z0-9]*[a-z0-9])?')"
 )
 _QUALIFIED_TEXT = (
@@ -39,7 +42,8 @@ _QUALIFIED_TEXT = (
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 _LABEL_VALUE_TEXT = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start "
     "and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
     "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
@@ -87,7 +91,7 @@ def qualified(field: str, value: str) -> list[FieldError]:
     return errors
 
 
-def labels(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
+def label_errors(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
     """Errors of a map of labels, keys and values."""
     errors: list[FieldError] = []
     for key, value in (values or {}).items():
@@ -101,7 +105,7 @@ def labels(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
     return errors
 
 
-def annotations(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
+def annotation_errors(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
     """Errors of a map of annotations: keys as labels', values any text, 256 KiB in all."""
     errors: list[FieldError] = []
     size = 0

@@ -95,8 +95,8 @@ def check_metadata(kind: Resource, meta: Object, old: Object | None) -> list[Fie
         errors.append(FieldError.required("metadata.name", "name or generateName is required"))
     elif old is None:
         errors += kind.name_rule("metadata.name", str(meta["name"]))
-    errors += names.labels("metadata.labels", meta.get("labels"))
-    errors += names.annotations("metadata.annotations", meta.get("annotations"))
+    errors += names.label_errors("metadata.labels", meta.get("labels"))
+    errors += names.annotation_errors("metadata.annotations", meta.get("annotations"))
     errors += _check_owners(meta.get("ownerReferences") or [])
     if old is not None and "deletionTimestamp" in old:
         added = [name for name in meta.get("finalizers") or [] if name not in (old.get("finalizers") or [])]

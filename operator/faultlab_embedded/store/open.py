@@ -12,7 +12,8 @@ SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 def open_registry(path: Path | None) -> Registry:
-    """The registry kept in the file at `path` (made where missing), or one in memory; with the system namespaces.
+    """The registry kept in the file at `path` (made where missing), or one in memory; with the system
+    namespaces.
 
     Raises InternalError for a file that cannot be used.
     """

@@ -1,9 +1,9 @@
 """The one place where objects live: the API server and the controllers read and write here and nowhere else.
 
 Synchronous and for one event loop's thread. A write is checked, given its metadata, stored under the next
-resourceVersion and put into the log that watchers follow, or it raises an `ApiError` and nothing has happened.
-Resources are named `plural[.group]` (`pods`, `statefulsets.apps`); objects are plain dicts as on the wire, and
-each one handed out is the caller's own copy.
+resourceVersion and put into the log that watchers follow, or it raises an `ApiError` and nothing has
+happened. Resources are named `plural[.group]` (`pods`, `statefulsets.apps`); objects are plain dicts as on
+the wire, and each one handed out is the caller's own copy.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from faultlab_embedded.store.objects import check_metadata, copy, identify, keep
 from faultlab_embedded.store.strategy import Object
 from faultlab_embedded.store.watch import Selection, Watcher
 
+Records = list[Record]
 Place = tuple[str, str]
 """Where an object is inside its resource: namespace (empty for cluster-scoped ones) and name."""
 
@@ -46,8 +47,8 @@ EVERYTHING = "*"
 class Write:
     """How a write is meant.
 
-    `manager`: who writes, for managedFields. `dry_run`: check and answer, store nothing. `strict`: unknown fields
-    are an error. `warnings`: collects what the client should be told, where given.
+    `manager`: who writes, for managedFields. `dry_run`: check and answer, store nothing. `strict`: unknown
+    fields are an error. `warnings`: collects what the client should be told, where given.
     """
 
     manager: str = "embedded"
@@ -125,7 +126,8 @@ class Registry:
     # Writing
 
     def create(self, resource: str, obj: Object, write: Write = PLAIN) -> Object:
-        """Store a new object. Raises AlreadyExists, Invalid, BadRequest, NotFound or Forbidden (its namespace)."""
+        """Store a new object. Raises AlreadyExists, Invalid, BadRequest, NotFound or Forbidden (its
+        namespace)."""
         kind = self.catalog.get(resource)
         obj = copy(obj)
         meta = identify(kind, obj)
@@ -138,8 +140,8 @@ class Registry:
     ) -> Object:
         """Replace an object, or only its status.
 
-        A resourceVersion or uid in it must be the current one (Conflict otherwise); without one the last write
-        wins. A write that changes nothing leaves the resourceVersion as it is.
+        A resourceVersion or uid in it must be the current one (Conflict otherwise); without one the last
+        write wins. A write that changes nothing leaves the resourceVersion as it is.
         """
         kind = self.catalog.get(resource)
         obj = copy(obj)
@@ -214,7 +216,8 @@ class Registry:
         grace_seconds: int | None = None,
         propagation: str = "Background",
     ) -> Object | None:
-        """Delete an object, or mark it where something is still to be done (finalizers, a pod's grace period).
+        """Delete an object, or mark it where something is still to be done (finalizers, a pod's grace
+        period).
 
         Returns the object as it is while it goes, or None where it is gone at once. NotFound.
         """
@@ -257,11 +260,11 @@ class Registry:
     ) -> AsyncIterator[tuple[EventType, Object]]:
         """Changes of a resource (`*`: of all) as (ADDED|MODIFIED|DELETED, object), in order and without end.
 
-        Without `since` the objects that exist come first, as ADDED. Raises Expired when `since` is forgotten or
-        the reader falls behind by more than the log holds: watch anew without `since`.
+        Without `since` the objects that exist come first, as ADDED. Raises Expired when `since` is forgotten
+        or the reader falls behind by more than the log holds: watch anew without `since`.
         """
         selection = Selection.parse(namespace, labels, fields)
-        current: list[Record] = []
+        current: Records = []
         if since is None:
             keys = list(self._records) if resource == EVERYTHING else [resource]
             current = [record for key in keys for record in self.records(key, selection)]
@@ -276,8 +279,8 @@ class Registry:
             watcher.close()
 
     def follow(self, resource: str, since: int, selection: Selection) -> Watcher:
-        """A watcher of changes after version `since`. Raises Expired where that is forgotten, GatewayTimeout where
-        it is still to come."""
+        """A watcher of changes after version `since`. Raises Expired where that is forgotten, GatewayTimeout
+        where it is still to come."""
         if since > self._version:
             raise GatewayTimeout(f"Timeout: Too large resource version: {since}, current: {self._version}")
         return Watcher(self._log(resource), since, selection)
@@ -390,7 +393,8 @@ class Registry:
         if unknown and write.strict:
             shown = ", ".join(f'unknown field "{path}"' for path in unknown)
             raise BadRequest(
-                f"{kind.kind} in version {version!r} cannot be handled as a {kind.kind}: strict decoding error: {shown}"
+                f"{kind.kind} in version {version!r} cannot be handled as a {kind.kind}: strict decoding "
+                f"error: {shown}"
             )
         if write.warnings is not None:
             write.warnings.extend(f'unknown field "{path}"' for path in unknown)
@@ -422,7 +426,7 @@ class Registry:
 
     # Namespaces and CRDs hold other objects, and go after them
 
-    def _content(self, kind: Resource, obj: Object) -> list[Record]:
+    def _content(self, kind: Resource, obj: Object) -> Records:
         """The objects in a namespace, or of a CRD's kind; empty for everything else."""
         if kind.key == NAMESPACES:
             name = obj["metadata"]["name"]

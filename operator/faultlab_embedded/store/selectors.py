@@ -33,14 +33,12 @@ def parse_labels(selector: str | None) -> LabelMatch | None:
 def match_labels(selector: Mapping[str, Any] | None) -> LabelMatch:
     """A predicate for a `LabelSelector` object (matchLabels, matchExpressions).
 
-    None matches nothing, an empty one everything, as Kubernetes has it. Raises BadRequest for an unknown operator.
+    None matches nothing, an empty one everything, as Kubernetes has it. Raises BadRequest for an unknown
+    operator.
     """
     if selector is None:
         return lambda _: False
-    terms: list[LabelMatch] = [
-        (lambda labels, k=key, v=value: labels.get(k) == v)
-        for key, value in (selector.get("matchLabels") or {}).items()
-    ]
+    terms = [_expression(key, "in", [value]) for key, value in (selector.get("matchLabels") or {}).items()]
     for expression in selector.get("matchExpressions") or ():
         operator = str(expression.get("operator", "")).lower()
         values = expression.get("values") or []
@@ -49,7 +47,8 @@ def match_labels(selector: Mapping[str, Any] | None) -> LabelMatch:
 
 
 def parse_fields(selector: str | None) -> FieldMatch | None:
-    """A predicate over whole objects for `metadata.name=x,status.phase!=Running`; None for the empty selector."""
+    """A predicate over whole objects for `metadata.name=x,status.phase!=Running`; None for the empty
+    selector."""
     if selector is None or not selector.strip():
         return None
     terms: list[tuple[list[str], bool, str]] = []
@@ -112,7 +111,8 @@ def _label_term(term: str, selector: str) -> LabelMatch:
     if found := _EXISTS.match(term):
         return _expression(found.group(2), "doesnotexist" if found.group(1) else "exists", [])
     raise BadRequest(
-        f"unable to parse requirement {term!r} of label selector {selector!r}: expected key=value, key!=value, "
+        f"unable to parse requirement {term!r} of label selector {selector!r}: expected key=value, "
+        f"key!=value, "
         "key in (a,b), key notin (a,b), key or !key"
     )
 

@@ -1,7 +1,7 @@
 """Strategic merge patch: a merge patch that knows which lists are keyed.
 
-Source: kubernetes/community, `contributors/devel/sig-api-machinery/strategic-merge-patch.md`. What is merged by
-which key is read from the kind's schema (`x-kubernetes-patch-merge-key`, `x-kubernetes-patch-strategy`).
+Source: kubernetes/community, `contributors/devel/sig-api-machinery/strategic-merge-patch.md`. What is merged
+by which key is read from the kind's schema (`x-kubernetes-patch-merge-key`, `x-kubernetes-patch-strategy`).
 """
 
 from __future__ import annotations
@@ -93,11 +93,8 @@ def _ordered(items: list[Any], order: list[Any], key: str | None) -> list[Any]:
     named = sorted(
         (item for item in items if identity(item) in wanted), key=lambda i: wanted.index(identity(i))
     )
-    result: list[Any] = []
     remaining = iter(named)
-    for item in items:
-        result.append(next(remaining) if identity(item) in wanted else item)
-    return result
+    return [next(remaining) if identity(item) in wanted else item for item in items]
 
 
 def _child(schema: Schema | None, key: str) -> Schema | None:

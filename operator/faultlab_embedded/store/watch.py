@@ -46,10 +46,11 @@ class Watcher:
         self._log.unsubscribe(self._woken)
 
     async def next(self) -> list[tuple[EventType, Record]]:
-        """The next changes that concern the selection, at least one. Raises Expired for a reader too far behind.
+        """The next changes that concern the selection, at least one. Raises Expired for a reader too far
+        behind.
 
-        An object that changes into or out of the selection is ADDED or DELETED, as the selection sees it. May be
-        cancelled at any time without losing a change.
+        An object that changes into or out of the selection is ADDED or DELETED, as the selection sees it. May
+        be cancelled at any time without losing a change.
         """
         while True:
             self._woken.clear()

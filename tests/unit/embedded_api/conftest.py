@@ -1,4 +1,5 @@
-"""One API server on loopback with TLS for each test, over a registry in memory and a node that only pretends."""
+"""One API server on loopback with TLS for each test, over a registry in memory and a node that only
+pretends."""
 
 from __future__ import annotations
 
@@ -44,6 +45,7 @@ class FakeNode:
         previous: bool,
         timestamps: bool,
     ) -> AsyncIterator[bytes]:
+        del namespace
         if previous:
             raise BadRequest(f"previous terminated container {container!r} in pod {name!r} not found")
         lines = self.lines.get(name, [])
@@ -110,7 +112,8 @@ class Watch:
         return event
 
     async def names(self, count: int) -> list[tuple[str, str]]:
-        return [(event["type"], event["object"]["metadata"]["name"]) for event in [await self.next() for _ in range(count)]]
+        events = [await self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
 
     async def ended(self) -> bool:
         return await asyncio.wait_for(self.answer.content.readline(), DEADLINE_S) == b""

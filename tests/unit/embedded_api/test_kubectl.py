@@ -109,9 +109,11 @@ async def kubectl(api: Any, tmp_path: Path) -> Kubectl:
 async def test_apply_creates_then_changes_then_leaves_alone(kubectl: Kubectl, api: Any) -> None:
     assert "statefulset.apps/web created" in await kubectl.run("apply", "-f", "-", text=WORKLOAD)
     assert "statefulset.apps/web unchanged" in await kubectl.run("apply", "-f", "-", text=WORKLOAD)
-    changed = WORKLOAD.replace("{name: A, value: \"1\"}, ", "").replace("example/web:1", "example/web:2")
+    changed = WORKLOAD.replace('{name: A, value: "1"}, ', "").replace("example/web:1", "example/web:2")
     assert "statefulset.apps/web configured" in await kubectl.run("apply", "-f", "-", text=changed)
-    container = api.registry.get("statefulsets.apps", "default", "web")["spec"]["template"]["spec"]["containers"][0]
+    container = api.registry.get("statefulsets.apps", "default", "web")["spec"]["template"]["spec"][
+        "containers"
+    ][0]
     assert container["image"] == "example/web:2"
     assert container["env"] == [{"name": "B", "value": "2"}]
 
@@ -119,7 +121,9 @@ async def test_apply_creates_then_changes_then_leaves_alone(kubectl: Kubectl, ap
 async def test_server_side_apply_conflicts_and_forces(kubectl: Kubectl, api: Any) -> None:
     await kubectl.run("apply", "--server-side", "-f", "-", text=WORKLOAD)
     other = WORKLOAD.replace("replicas: 2", "replicas: 4")
-    refused = await kubectl.run("apply", "--server-side", "--field-manager=other", "-f", "-", text=other, code=1)
+    refused = await kubectl.run(
+        "apply", "--server-side", "--field-manager=other", "-f", "-", text=other, code=1
+    )
     assert 'conflict with "kubectl"' in refused
     assert ".spec.replicas" in refused
     await kubectl.run(
@@ -131,7 +135,12 @@ async def test_server_side_apply_conflicts_and_forces(kubectl: Kubectl, api: Any
 async def test_custom_resources_are_checked_shown_scaled_and_explained(kubectl: Kubectl, api: Any) -> None:
     await kubectl.run("apply", "-f", "-", text=WIDGETS)
     await kubectl.run("wait", "--for=condition=Established", "crd/widgets.example.dev", "--timeout=10s")
-    widget = {"apiVersion": "example.dev/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}}
+    widget = {
+        "apiVersion": "example.dev/v1",
+        "kind": "Widget",
+        "metadata": {"name": "w"},
+        "spec": {"size": 3},
+    }
     refused = await kubectl.run(
         "apply", "-f", "-", text=yaml.safe_dump({**widget, "spec": {"size": 4}}), code=1
     )
