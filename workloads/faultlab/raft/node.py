@@ -38,6 +38,7 @@ MAX_TURN_BYTES = 64 * 1024 * 1024
 MAX_LOG_BYTES = 1024 * 1024 * 1024
 """Of the write-ahead log, which only grows until snapshots come: beyond it writes are refused with -BUSY."""
 _MAX_READYS_PER_TURN = 32
+_TICKS_PER_EXPIRY = 10
 
 _NO_LEADER = error_line("NOTLEADER no leader is known here; nothing happened, try again")
 _NOT_LEADER = error_line("NOTLEADER this member does not lead; nothing happened, try again")
@@ -82,6 +83,7 @@ class RaftNode:
         self._turn_bytes = 0
         self._scheduled = False
         self._stopped = False
+        self._ticks = 0
         self._hard_state: HardState | None = None
         self._must_sync = False
         self._syncing = False
@@ -114,11 +116,15 @@ class RaftNode:
         with self._unbroken():
             for _ in range(count):
                 self.core.tick()
-        now_s = self._loop.time()
-        self.proposals.expire(now_s)
-        self.reads.expire(now_s)
-        self.forwarder.expire(now_s)
-        self._turn()
+        self._ticks += count
+        if self._ticks >= _TICKS_PER_EXPIRY:
+            self._ticks = 0
+            now_s = self._loop.time()
+            self.proposals.expire(now_s)
+            self.reads.expire(now_s)
+            self.forwarder.expire(now_s)
+        if not self._scheduled:
+            self._turn()
 
     def stop(self) -> None:
         """Nothing is decided here any more: whoever waits is told that the outcome is unknown."""

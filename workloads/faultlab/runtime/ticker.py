@@ -9,6 +9,9 @@ depose a healthy leader. The price is that its own timeouts stretch by the lengt
 import asyncio
 from collections.abc import Callable
 
+_EARLY_S = 0.001
+"""libuv's clock counts whole milliseconds: a timer that fires so much early is on time."""
+
 
 class Ticker:
     """Calls `on_ticks(count)` about every `tick_s` seconds, with how many ticks have passed."""
@@ -37,17 +40,18 @@ class Ticker:
             self._handle = None
 
     def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
-        count = self.due(loop.time())
-        self._handle = loop.call_at(self._next_at, self._fire, loop)
+        now_s = loop.time()
+        count = self.due(now_s)
+        self._handle = loop.call_at(max(self._next_at, now_s + _EARLY_S), self._fire, loop)
         if count:
             self._on_ticks(count)
 
     def due(self, now_s: float) -> int:
         """How many ticks to give at `now_s`, on the loop's clock; moves the schedule on."""
         late_s = now_s - self._next_at
-        if late_s < 0:
+        if late_s < -min(_EARLY_S, self._tick_s / 2):
             return 0
-        passed = 1 + int(late_s / self._tick_s)
+        passed = 1 + int(max(late_s, 0.0) / self._tick_s)
         self._next_at += passed * self._tick_s
         count = min(passed, self._max_catch_up)
         self.forgotten += passed - count

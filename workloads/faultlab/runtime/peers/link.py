@@ -55,7 +55,7 @@ class LinkTimes(msgspec.Struct, frozen=True):
         return cls(
             connect_s=min(max(2 * heartbeat_s, 0.1), 1.0),
             silence_s=min(max(2 * heartbeat_s, 0.1), 1.0),
-            check_s=min(max(heartbeat_s / 2, 0.02), 0.25),
+            check_s=min(max(heartbeat_s / 2, 0.025), 0.25),
         )
 
 
@@ -81,6 +81,7 @@ class PeerLink:
         self._on_down = on_down
         self._resolved: tuple[socket.AddressFamily, tuple[str, int]] | None = None
         self._transport: asyncio.Transport | None = None
+        self._connection: _Connection | None = None
         self._writable = True
         self._droppable: deque[bytes] = deque()
         self._requests: deque[bytes] = deque()
@@ -142,6 +143,11 @@ class PeerLink:
         self._requests.append(data)
         self._request_bytes += len(data)
         return True
+
+    def check(self, now_s: float) -> None:
+        """Drops the connection if it has been silent for too long. Called every `check_s`."""
+        if self._connection is not None:
+            self._connection.drop_if_silent(now_s, self._times.silence_s)
 
     def writable(self, writable: bool) -> None:
         """The socket's buffer has filled up or emptied."""
@@ -217,21 +223,16 @@ class PeerLink:
         self._transport = transport
         log.info("connected to %s", self.peer)
         self._on_up(self.peer)
-        reason = "closed"
+        self._connection = connection
         try:
-            while not connection.lost.done():
-                await asyncio.wait([connection.lost], timeout=self._times.check_s)
-                silent_s = connection.silent_for()
-                if silent_s > self._times.silence_s:
-                    reason = f"nothing acknowledged for {silent_s * 1000:.0f} ms"
-                    break
+            await connection.lost
         finally:
-            self._transport = None
+            self._transport = self._connection = None
             transport.abort()
             self._droppable.clear()
             self._requests.clear()
             self._droppable_bytes = self._request_bytes = 0
-            log.info("connection to %s lost: %s", self.peer, reason)
+            log.info("connection to %s lost: %s", self.peer, connection.reason)
             self._on_down(self.peer)
 
     def _complain(self, error: Exception) -> None:
@@ -254,10 +255,16 @@ class _Connection(asyncio.Protocol):
         self._reader = FrameReader(MAX_HANDSHAKE_BYTES)
         self.welcome: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.reason = "closed by the other side"
 
-    def silent_for(self) -> float:
-        """Seconds in which nothing that is in flight was acknowledged."""
-        return 0.0 if self.lost.done() else self._detector.silent_for(asyncio.get_running_loop().time())
+    def drop_if_silent(self, now_s: float, limit_s: float) -> None:
+        """Ends the connection when nothing that is in flight was acknowledged for `limit_s`."""
+        if self.lost.done():
+            return
+        silent_s = self._detector.silent_for(now_s)
+        if silent_s > limit_s:
+            self.reason = f"nothing acknowledged for {silent_s * 1000:.0f} ms"
+            self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -279,7 +286,9 @@ class _Connection(asyncio.Protocol):
                 )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(exc or ConnectionResetError("closed by the other side"))
+        if exc is not None:
+            self.reason = str(exc)
+        self._fail(exc or ConnectionResetError(self.reason))
         if not self.lost.done():
             self.lost.set_result(None)
 

@@ -59,6 +59,8 @@ class PeerTransport:
         self._incoming: dict[str, _Incoming] = {}
         self._strangers: set[_Incoming] = set()
         self._server: asyncio.Server | None = None
+        self._check_s = times.check_s
+        self._next_check: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int) -> None:
         """Listens and begins to dial; raises ListenError."""
@@ -69,9 +71,12 @@ class PeerTransport:
             raise ListenError(f"cannot listen for peers on {host}:{port}: {error.strerror}") from error
         for link in self.links.values():
             link.start()
+        self._check_links(loop)
 
     async def stop(self) -> None:
         """Closes everything."""
+        if self._next_check is not None:
+            self._next_check.cancel()
         if self._server is not None:
             self._server.close()
         for connection in [*self._strangers, *self._incoming.values()]:
@@ -109,6 +114,12 @@ class PeerTransport:
         self._strangers.discard(connection)
         if connection.peer is not None and self._incoming.get(connection.peer) is connection:
             del self._incoming[connection.peer]
+
+    def _check_links(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        for link in self.links.values():
+            link.check(now_s)
+        self._next_check = loop.call_later(self._check_s, self._check_links, loop)
 
     def deliver(self, peer: str, channel: int, payload: bytes) -> None:
         """Hands a frame to the system; raises ProtocolError."""

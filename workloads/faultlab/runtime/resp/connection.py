@@ -57,6 +57,8 @@ class RespConnection(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._dispatching = False
+        self._stalled = False
+        """Something complete waits to be dispatched."""
         self._closing = False
         self._eof = False
 
@@ -116,7 +118,7 @@ class RespConnection(asyncio.Protocol):
             self._out.append(reply_ready)
         if self._out:
             self._server.flush_soon(self)
-        if not slots or self._read_ahead:
+        if self._stalled and (not slots or self._waiting is None):
             self._dispatch()
 
     def flush(self) -> None:
@@ -139,13 +141,13 @@ class RespConnection(asyncio.Protocol):
             return
         self._dispatching = True
         try:
-            exhausted = self._dispatch_ready()
+            self._stalled = not self._dispatch_ready()
         except ProtocolError as error:
             self._refuse(error)
             return
         finally:
             self._dispatching = False
-        if exhausted:
+        if not self._stalled:
             self._read_ahead = 0
             if not self._reading and self._transport is not None:
                 self._reading = True
