@@ -18,7 +18,7 @@ HISTORY_FILE = "history.ndjson"
 EVENTS_FILE = "events.ndjson"
 VERDICT_FILE = "verdict.json"
 REPORT_FILE = "report.html"
-ARTIFACTS = (VERDICT_FILE, HISTORY_FILE, EVENTS_FILE, REPORT_FILE)
+ARTIFACTS = (VERDICT_FILE, REPORT_FILE, EVENTS_FILE, HISTORY_FILE, RUN_FILE)
 """The files that a run's outside may fetch, in the order in which a person wants them."""
 
 
