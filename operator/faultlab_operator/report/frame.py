@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faultlab_operator.report.svg import Linear, element, group, ticks
+from faultlab_operator.report.svg import Linear, element, ticks
 
 WIDTH = 1120
 LEFT, RIGHT, TOP, BOTTOM = 64, 18, 30, 34
+LABEL_ROWS = 5
+LETTER = 7.0
+"""About the width of a letter in pixels."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,21 @@ def _bands(frame: Frame, below: float, *, named: bool) -> list[str]:
 
 
 def _marks(frame: Frame, below: float, *, named: bool) -> list[str]:
-    parts = []
-    for mark in frame.marks:
+    """Labels that would overlap go one line lower, as far as there is room."""
+    parts: list[str] = []
+    free_from = [0.0] * LABEL_ROWS
+    for mark in sorted(frame.marks, key=lambda each: each.at_s):
         if not frame.start_s <= mark.at_s <= frame.end_s:
             continue
         x = frame.x(mark.at_s)
-        line = element("line", class_="mark", x1=x, x2=x, y1=TOP, y2=below)
-        label = element("text", mark.label, class_="mark-label", x=x + 5, y=TOP + 12) if named else ""
-        parts.append(group([line, label]))
+        parts.append(element("line", class_="mark", x1=x, x2=x, y1=TOP, y2=below))
+        row = next((row for row, free in enumerate(free_from) if free <= x), None)
+        if not named or row is None:
+            continue
+        width = LETTER * len(mark.label)
+        free_from[row] = x + width + 12
+        fits = x + width < WIDTH - RIGHT
+        place = {"x": x + 5 if fits else x - 5, "y": TOP + 12 + 15 * row}
+        anchor = "start" if fits else "end"
+        parts.append(element("text", mark.label, class_="mark-label", text_anchor=anchor, **place))
     return parts

@@ -124,7 +124,7 @@ def _role(event: RunEvent) -> str:
     if event.type == "LeaderElected":
         return "leader"
     if event.type == "Started":
-        return "started"
+        return "follower"  # what every member is until it says otherwise
     return event.role or "" if event.type == "RoleChanged" else ""
 
 

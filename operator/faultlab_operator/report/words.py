@@ -24,7 +24,8 @@ def happened(run: Run, verdict: VerdictDocument) -> str:
         if fault.injected_at is None or run.record.load_started_at is None:
             continue
         began = history_ns(run.record, fault.injected_at) / NS_PER_S
-        cut = ", ".join(fault.cut_off) + " cut off from the others" if fault.cut_off else "members cut off"
+        sides = ", ".join(fault.cut_off)
+        cut = f"{sides} cut off from the others" if sides else "each member cut off from some others"
         lasted = ""
         if fault.healed_at is not None:
             lasted = f" for {(history_ns(run.record, fault.healed_at) / NS_PER_S - began):.1f} s"
