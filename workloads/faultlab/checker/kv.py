@@ -92,15 +92,15 @@ class KvModel:
         """
         places = _places(operations)
         exposures = [exposure(kind_of(operation, places)) for operation in operations]
-        needed = {place for place, seen in enumerate(exposures) if not seen.known_product}
         if len(places) != 1:
             return {place for place, op in enumerate(operations) if not self.reads_only(op)} - kept
         makers: dict[str | None, list[int]] = {}
         for place, seen in enumerate(exposures):
             if seen.product is not None:
                 makers.setdefault(seen.product[0], []).append(place)
-        pending = [*(kept | needed)]
-        added = set(needed)
+        counting = [place for place, seen in enumerate(exposures) if seen.counts]
+        pending = list(kept)
+        added: set[int] = set()
         while pending:
             seen = exposures[pending.pop()]
             values: Iterable[str | None] = seen.exact
@@ -108,10 +108,14 @@ class KvModel:
                 values = list(makers)
             elif seen.present:
                 values = [value for value in makers if value is not None]
+            fresh: list[int] = []
             for value in values:
-                fresh = makers.pop(value, [])
-                added.update(fresh)
-                pending.extend(place for place in fresh if place not in kept)
+                fresh += makers.pop(value, [])
+            if seen.everything or seen.present or any(number(value) is not None for value in seen.exact):
+                fresh += counting
+                counting = []
+            pending.extend(place for place in fresh if place not in kept)
+            added.update(fresh)
         return added - kept
 
 

@@ -236,8 +236,8 @@ class Exposure(NamedTuple):
     """What it does or answers may depend on anything."""
     product: tuple[str | None] | None = None
     """The value that it leaves, where that is known beforehand."""
-    known_product: bool = True
-    """False: it may leave something, and what is not known."""
+    counts: bool = False
+    """It leaves some number, and nobody knows which."""
 
 
 def exposure(kind: Kind) -> Exposure:
@@ -251,7 +251,7 @@ def exposure(kind: Kind) -> Exposure:
         return Exposure((expected,), product=(new,)) if kind.answer else Exposure(everything=True)
     if kind.f == "incr":
         if not kind.answered:
-            return Exposure(everything=True, known_product=False)
+            return Exposure(everything=True, counts=True)
         before = kind.answer - kind.asked
         return Exposure((str(before), None) if before == 0 else (str(before),), product=(str(kind.answer),))
     if kind.f in COUNTS:
@@ -270,7 +270,7 @@ def _set_exposure(kind: Kind) -> Exposure:
     if asked.plain:
         return Exposure(product=product)
     if not kind.answered:
-        return Exposure(everything=True, known_product=False)
+        return Exposure(everything=True, product=product)
     if asked.get:
         return Exposure((kind.answer,), product=product)
     if kind.answer == asked.nx:
