@@ -45,6 +45,7 @@ def build_app(registry: Registry, backend: NodeBackend, settings: Settings) -> w
         ]
     )
     app.cleanup_ctx.append(router.proxy.session)
+    app.on_shutdown.append(router.objects.stop_watches)
     return app
 
 
@@ -61,7 +62,7 @@ class _Router:
 
     def __init__(self, registry: Registry, backend: NodeBackend, settings: Settings) -> None:
         self._catalog = registry.catalog
-        self._objects = Objects(registry, settings)
+        self.objects = Objects(registry, settings)
         self._scales = Scales(registry)
         self._pods = Pods(registry, backend)
         self.proxy = Proxy(registry, backend)
@@ -76,7 +77,7 @@ class _Router:
         target = parse_target(self._catalog, group, version, request.match_info["tail"])
         resource, subresource = target.resource, target.subresource
         if subresource in (None, "status") and (subresource is None or resource.has_status):
-            return await self._objects.handle(request, target)
+            return await self.objects.handle(request, target)
         if subresource == "scale" and resource.scale is not None:
             return await self._scales.handle(request, target)
         if subresource == "proxy" and "proxy" in resource.subresources:

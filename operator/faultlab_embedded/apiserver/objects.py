@@ -39,6 +39,7 @@ class Objects:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
+        self._streams: set[WatchStream] = set()
 
     async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request on a resource or its status."""
@@ -80,7 +81,16 @@ class Objects:
         encode = shape_of(target, accepted(request), request.query).for_watch()
         stream = WatchStream(self._registry, target, request, encode, self._settings.bookmark_interval_s)
         timeout = integer(request.query, "timeoutSeconds") or self._settings.watch_timeout_s
-        return await stream.run(timeout)
+        self._streams.add(stream)
+        try:
+            return await stream.run(timeout)
+        finally:
+            self._streams.discard(stream)
+
+    async def stop_watches(self, _: web.Application) -> None:
+        """End every open watch, for `on_shutdown`."""
+        for stream in self._streams:
+            stream.stop()
 
     def _check_version(self, query: Mapping[str, str]) -> None:
         """Lists are always of the present: another exact version is gone, a later one never was."""
@@ -95,7 +105,7 @@ class Objects:
             raise Expired(f"The resourceVersion for the provided list is too old: {asked}")
 
     def _page(self, target: Target, query: Mapping[str, str]) -> tuple[list[Record], Object]:
-        """One page and the list's metadata. A continued list goes on in the present state, not in a snapshot."""
+        """One page and the list's metadata. It goes on in the present state, not in a snapshot."""
         meta: Object = {"resourceVersion": str(self._registry.version)}
         limit = integer(query, "limit") or 0
         records = self._registry.records(_storage(target), selection_of(target, query))

@@ -39,6 +39,8 @@ class WatchStream:
         self._initial_events = _initial_events(request)
         self._since = integer(query, "resourceVersion") or 0
         self._selection = selection_of(target, query)
+        self._stopped = False
+        self._waiting: asyncio.Timeout | None = None
 
     async def run(self, timeout_s: float) -> web.StreamResponse:
         """Serve until the time is over, the client goes, or it falls too far behind (410 as the last
@@ -81,13 +83,21 @@ class WatchStream:
             events.append(self._bookmark(self._registry.version, initial_end=True))
         return events
 
+    def stop(self) -> None:
+        """End the stream as a timeout would, at once where it only waits: the server is going."""
+        self._stopped = True
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
     async def _follow(self, response: web.StreamResponse, watcher: Watcher, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         next_bookmark = loop.time() + self._bookmark_s
-        while (now := loop.time()) < end:
+        while (now := loop.time()) < end and not self._stopped:
             try:
-                async with asyncio.timeout_at(min(end, next_bookmark, now + LIVENESS_CHECK_S)):
+                async with asyncio.timeout_at(
+                    min(end, next_bookmark, now + LIVENESS_CHECK_S)
+                ) as self._waiting:
                     changes = await watcher.next()
             except TimeoutError:
                 transport = self._request.transport
@@ -102,6 +112,8 @@ class WatchStream:
             except ApiError as error:
                 await self._send(response, [_event(b"ERROR", msgspec.json.encode(error.status()))])
                 return
+            finally:
+                self._waiting = None
             await self._send(
                 response, [_event(kind.encode(), self._encode(record)) for kind, record in changes]
             )

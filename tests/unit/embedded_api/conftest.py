@@ -71,6 +71,7 @@ class Api:
     kubeconfig: Path
     ca: Path
     http: aiohttp.ClientSession
+    stop: Callable[[], Awaitable[None]]
     opened: list[aiohttp.ClientResponse] = field(default_factory=list)
 
     async def call(
@@ -151,7 +152,7 @@ async def serve(tmp_path: Path, certificates: Certificates) -> AsyncIterator[Ser
             connector=aiohttp.TCPConnector(ssl=trust), headers={"Authorization": f"Bearer {TOKEN}"}
         )
         undo.append(http.close)
-        return Api(registry, node, url, kubeconfig, tmp_path / "ca.crt", http)
+        return Api(registry, node, url, kubeconfig, tmp_path / "ca.crt", http, runner.cleanup)
 
     yield start
     for stop in reversed(undo):
