@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ _MAX_CONFIG_BYTES = 1024 * 1024
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script. Exits 0 after SIGTERM or SIGINT, 2 for bad configuration, 1 if it cannot run."""
     arguments = _parser().parse_args(argv)
+    # As PID 1 of its container, a process without a handler would not hear SIGTERM while it still loads.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         _run_raft(arguments)
     except MemberError as error:

@@ -33,6 +33,7 @@ MAX_QUEUED_BYTES = 32 * 1024 * 1024
 MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 """Written but not yet taken by the kernel, beyond which even urgent frames are dropped."""
 _HIGH_WATER_BYTES = 256 * 1024
+WELCOME_TIMEOUT_S = 1.0
 _RESOLVE_TIMEOUT_S = 1.0
 
 
@@ -40,7 +41,7 @@ class LinkTimes(msgspec.Struct, frozen=True):
     """How quickly a link gives up and tries again, in seconds."""
 
     connect_s: float
-    """One attempt, with its handshake."""
+    """Until the peer's kernel has answered; its process may take WELCOME_TIMEOUT_S more."""
     silence_s: float
     """In flight and unacknowledged for so long: the connection is dropped."""
     check_s: float
@@ -165,8 +166,7 @@ class PeerLink:
         delay_s = self._times.retry_min_s
         while True:
             try:
-                async with asyncio.timeout(self._times.connect_s + _RESOLVE_TIMEOUT_S):
-                    connection = await self._connect()
+                connection = await self._connect()
             except (OSError, ProtocolError, TimeoutError) as error:
                 self._complain(error)
                 if isinstance(error, TimeoutError):  # silence has used up time already; a refusal none
@@ -189,6 +189,7 @@ class PeerLink:
             prepare_peer_socket(sock)
             async with asyncio.timeout(self._times.connect_s):
                 await loop.sock_connect(sock, address)
+            async with asyncio.timeout(WELCOME_TIMEOUT_S):
                 detector = SilenceDetector(sock)
                 _, connection = await loop.create_connection(lambda: _Connection(self, detector), sock=sock)
                 connection.transport.write(encode_hello(self._hello))
