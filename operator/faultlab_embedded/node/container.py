@@ -292,7 +292,7 @@ class ContainerRunner:
             verdict = streak.add(good)
             if verdict is not None:
                 self._judge(kind, verdict, process)
-            if kind == "Startup" and verdict:
+            if (kind == "Startup" and verdict) or (kind != "Readiness" and verdict is False):
                 return
             await asyncio.sleep(timing.period)
 

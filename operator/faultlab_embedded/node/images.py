@@ -46,9 +46,9 @@ class Image:
             argv = [*command, *args]
         elif args and not args[0].startswith("-"):
             argv = list(args)
-        else:
+        elif self.command:
             argv = [*self.command, *args]
-        if not argv or (not command and not self.command and not args):
+        else:
             raise ValueError(f"image {self.pattern!r} has no default command; set `command` in the container")
         return [self._local(argv[0]), *argv[1:]]
 

@@ -62,7 +62,7 @@ class ContainerState:
         }
 
 
-def phase(spec: Object, init: Sequence[ContainerState], main: Sequence[ContainerState]) -> str:
+def phase(init: Sequence[ContainerState], main: Sequence[ContainerState]) -> str:
     """The pod's phase as kubelet computes it from its containers."""
     if any(state.final and not state.succeeded for state in init):
         return "Failed"
@@ -72,7 +72,6 @@ def phase(spec: Object, init: Sequence[ContainerState], main: Sequence[Container
         return "Succeeded" if all(state.succeeded for state in main) else "Failed"
     if any(not state.running and not state.last and not state.final for state in main):
         return "Pending"
-    del spec
     return "Running"
 
 
@@ -87,7 +86,7 @@ def pod_status(
 ) -> dict[str, Any]:
     """The whole status; conditions keep their transition time where their status did not change."""
     spec = pod["spec"]
-    current = phase(spec, init, main)
+    current = phase(init, main)
     initialized = all(state.succeeded for state in init)
     ready = current == "Running" and all(state.ready for state in main)
     done = current == "Succeeded"

@@ -141,7 +141,7 @@ class PodVolumes:
         return path
 
     def _prepare(self, pod: Object, volume: Object) -> Path:
-        name = volume["name"]
+        name: str = volume["name"]
         if "hostPath" in volume:
             return _host_path(volume["hostPath"])
         if "persistentVolumeClaim" in volume:

@@ -90,9 +90,14 @@ class Home:
         return self.path / "state" / "registry.sqlite"
 
     def make(self) -> None:
-        """Creates the directory, for its owner alone."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.path.chmod(0o700)
+        """Creates the directory, for its owner alone. Raises WorldError where that is not possible."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise WorldError(
+                f"{self.path} cannot hold a world: {error.strerror}; choose a directory of your own"
+            ) from error
 
     def is_alive(self) -> bool:
         """Whether a world (or its start) is under way here."""
