@@ -17,6 +17,7 @@ from faultlab_embedded.controllers.garbage import GarbageCollector
 from faultlab_embedded.controllers.job import JobReconciler
 from faultlab_embedded.controllers.replicaset import ReplicaSetReconciler
 from faultlab_embedded.controllers.runtime import Controller
+from faultlab_embedded.controllers.slices import SliceReconciler
 from faultlab_embedded.controllers.statefulset import StatefulSetReconciler
 from faultlab_embedded.node.recorder import Recorder
 from faultlab_embedded.store.registry import Registry
@@ -37,6 +38,7 @@ class ControllerManager:
         registry = self._registry
         reconcilers: dict[str, Any] = {
             "endpoints": EndpointsReconciler(registry),
+            "slices": SliceReconciler(registry),
             "garbage": GarbageCollector(registry),
             "accounts": AccountsReconciler(registry, self._ca_pem),
             "statefulset": StatefulSetReconciler(registry, Recorder(registry, "statefulset-controller")),

@@ -21,7 +21,7 @@ from typing import TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from faultlab_embedded.network.pool import AddressPool
+from faultlab_embedded.network.pool import AddressPool, PoolExhausted
 from faultlab_embedded.node import syscalls as sc
 
 SUBNET = "10.88.0.0/16"
@@ -32,6 +32,10 @@ _FIRST_POD = 256  # 10.88.1.0 and up
 _POOL_SIZE = 4096
 
 T = TypeVar("T")
+
+
+class NetworkError(Exception):
+    """A sandbox cannot be made; the message says what the kernel refused."""
 
 
 @dataclass(slots=True)
@@ -72,15 +76,18 @@ class Bridge:
             netlink.link("set", index=self._index, state="up")
 
     async def create(self, hostname: str) -> Sandbox:
-        """A new sandbox with an address and a host name. Raises PoolExhausted, OSError or NetlinkError."""
-        address = self._pool.take()
+        """A new sandbox with an address and a host name. Raises NetworkError."""
+        try:
+            address = self._pool.take()
+        except PoolExhausted as error:
+            raise NetworkError(str(error)) from error
         self._count += 1
         sandbox = Sandbox(address, f"veth{self._count}")
         try:
             await in_own_thread(lambda: self._build(sandbox, hostname))
-        except BaseException:
+        except (OSError, NetlinkError) as error:
             await self.remove(sandbox)
-            raise
+            raise NetworkError(f"{type(error).__name__}: {error}") from error
         return sandbox
 
     async def remove(self, sandbox: Sandbox) -> None:

@@ -20,10 +20,12 @@ from faultlab_embedded.node.places import NODE_NAME
 from faultlab_embedded.node.pod import PodWorker
 from faultlab_embedded.node.static import StaticPods
 from faultlab_embedded.store.errors import ApiError, BadRequest, Expired, ServiceUnavailable
+from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.registry import Registry
 
 Object = Mapping[str, Any]
 Handler = Callable[[str, Object], Awaitable[None] | None]
+_CHECK_S = 10.0
 _FINAL_PHASES = ("Succeeded", "Failed")
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Kubelet:
             self._spawn(follow(self._registry, resource, self._source_handler(resource)))
         self._spawn(follow(self._registry, "pods", self._pod_event))
         self._spawn(self._node.beat())
+        self._spawn(self._check_workers())
 
     async def wait_for_static_pods(self) -> None:
         """Returns once every container of every static pod has been started."""
@@ -108,6 +111,15 @@ class Kubelet:
             for directory in root.iterdir() if root.is_dir() else ():
                 if directory.name.rpartition("_")[2] not in known:
                     shutil.rmtree(directory, ignore_errors=True)
+
+    async def _check_workers(self) -> None:
+        """Ends pods whose deletion was missed because a watch had fallen behind."""
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            for worker in list(self._workers.values()):
+                found = self._registry.find("pods", worker.namespace, worker.name)
+                if found is None or found.uid != worker.uid:
+                    worker.stop(0)
 
     # Events
 
@@ -221,7 +233,7 @@ class Kubelet:
         runs = sorted(int(file.stem) for file in directory.glob("*.log"))
         if len(runs) < (2 if previous else 1):
             what = f'previous terminated container "{container}"' if previous else f'container "{container}"'
-            raise BadRequest(f'{what} in pod "{name}" not found: it has not been started')
+            raise BadRequest(f'{what} in pod "{name}" is waiting to start: {_waits_for(record, container)}')
         path = directory / f"{runs[-2 if previous else -1]}.log"
         worker = self._workers.get(record.uid)
         runner = worker.runner(container) if worker else None
@@ -239,6 +251,16 @@ class Kubelet:
                 f'pod "{pod}" in namespace "{namespace}" has no address: it does not run'
             )
         return worker.address
+
+
+def _waits_for(record: Record, container: str) -> str:
+    """The reason that a container's status gives for not running."""
+    status = record.decode().get("status") or {}
+    for entry in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
+        if entry["name"] == container:
+            waiting = entry["state"].get("waiting") or {}
+            return str(waiting.get("reason") or "it has not run before")
+    return "PodInitializing"
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab_embedded.network import names
-from faultlab_embedded.network.bridge import Sandbox
+from faultlab_embedded.network.bridge import NetworkError, Sandbox
 from faultlab_embedded.node.container import ContainerRunner
 from faultlab_embedded.node.context import NodeContext
 from faultlab_embedded.node.environment import ConfigError
@@ -20,7 +20,7 @@ from faultlab_embedded.node.volumes import PodVolumes
 from faultlab_embedded.store.errors import ApiError
 
 Object = Mapping[str, Any]
-_VOLUME_RETRY_S = 1.0
+_RETRY_S = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -164,6 +164,8 @@ class PodWorker:
         if self._stop_asked.is_set():
             return
         await self._make_sandbox()
+        if self._stop_asked.is_set():
+            return
         self._publish()
         for runner in self._init:
             if not runner.state.final:
@@ -190,17 +192,16 @@ class PodWorker:
                 if str(error) != complained:
                     complained = str(error)
                     self._context.recorder.warning(self._pod, "FailedMount", f"MountVolume failed: {error}")
-            waits = [asyncio.create_task(e.wait()) for e in (self._stop_asked, self._sources_changed)]
-            await asyncio.wait(waits, timeout=_VOLUME_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in waits:
-                task.cancel()
+            await self._wait(self._stop_asked, self._sources_changed)
 
     async def _make_sandbox(self) -> None:
         hostname = self._pod["spec"].get("hostname") or self.name
         if self._pod["spec"].get("hostNetwork"):
             self._pod_ip = self._context.address
         else:
-            self._sandbox = await self._context.bridge.create(hostname)
+            self._sandbox = await self._create_sandbox(hostname)
+            if self._sandbox is None:
+                return
             self._pod_ip = self._sandbox.address
         hosts = self._volumes.file("hosts", "")
         self._context.hosts.add(self._pod, hosts, self._pod_ip)
@@ -212,6 +213,24 @@ class PodWorker:
         }
         self._etc = [_etc_bind(path, target) for target, path in files.items()]
         self._volumes.refresh(self.pod)  # downward files may show the address
+
+    async def _create_sandbox(self, hostname: str) -> Sandbox | None:
+        """Tries until it works or the pod is to stop (None)."""
+        while not self._stop_asked.is_set():
+            try:
+                return await self._context.bridge.create(hostname)
+            except NetworkError as error:
+                text = f"Failed to create pod sandbox: {error}"
+                self._context.recorder.warning(self._pod, "FailedCreatePodSandBox", text)
+                await self._wait(self._stop_asked)
+        return None
+
+    async def _wait(self, *events: asyncio.Event) -> None:
+        """Until one of the events, or for as long as one waits before trying again."""
+        waits = [asyncio.create_task(event.wait()) for event in events]
+        await asyncio.wait(waits, timeout=_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
 
     async def _leave_sandbox(self) -> None:
         self._context.hosts.remove(self.uid)

@@ -58,3 +58,19 @@ async def test_service_without_selector_is_left_to_its_owner(cluster: Any) -> No
     cluster.registry.create("endpoints", mine)
     await cluster.settle()
     assert cluster.get("endpoints", "web")["subsets"][0]["addresses"][0]["ip"] == "10.1.1.1"
+
+
+async def test_slice_says_what_the_endpoints_say(cluster: Any, make_set: Any) -> None:
+    resource = "endpointslices.discovery.k8s.io"
+    make_service(cluster)
+    make_set()
+
+    def names() -> list[str]:
+        found = cluster.registry.find(resource, "default", "web")
+        entries = (found.decode().get("endpoints") or []) if found else []
+        return [entry["hostname"] for entry in entries if entry["conditions"]["ready"]]
+
+    await cluster.until(lambda: names() == ["web-0", "web-1", "web-2"])
+    assert cluster.get(resource, "web")["metadata"]["labels"]["kubernetes.io/service-name"] == "web"
+    cluster.registry.delete("services", "default", "web")
+    await cluster.until(lambda: cluster.registry.find(resource, "default", "web") is None)
