@@ -66,6 +66,7 @@ class RaftNode:
         self.store = KeyValueStore()
         self._config = config
         self._member = member
+        self._stale_reads = config.reads == "stale"
         self._addresses: Mapping[str, PeerAddress] = {peer.name: peer for peer in config.members}
         self._wal = wal
         self._links = links
@@ -93,7 +94,7 @@ class RaftNode:
 
     def submit(self, kind: Kind, command: bytes, slot: Slot) -> None:
         """A request of a client of this member; answered within `patience_s` and a little."""
-        if kind is Kind.READ and self._config.reads == "stale":
+        if self._stale_reads and kind is Kind.READ:
             slot.resolve(self.store.read(command), self._member, self.core.term)
         else:
             self._take(self._requests, kind, command, slot)
@@ -216,7 +217,11 @@ class RaftNode:
     def _serve(self, requests: list[Request]) -> None:
         """Proposes the writes and asks for the reads, as the leader that this member believes to be."""
         deadline_s = self._loop.time() + self.patience_s
-        writes = [(command, slot) for kind, command, slot in requests if kind is Kind.WRITE]
+        writes: list[tuple[bytes, Slot]] = []
+        reads: list[tuple[bytes, Slot]] = []
+        write = Kind.WRITE
+        for kind, command, slot in requests:
+            (writes if kind is write else reads).append((command, slot))
         if writes:
             try:
                 self._require_room(len(writes))
@@ -225,8 +230,7 @@ class RaftNode:
                 _refuse([slot for _, slot in writes], error)
             else:
                 self.proposals.add(first_index, term, [slot for _, slot in writes], deadline_s)
-        if len(writes) < len(requests):
-            reads = [(command, slot) for kind, command, slot in requests if kind is Kind.READ]
+        if reads:
             context = self.reads.add(reads, self.core.term, deadline_s)
             try:
                 self.core.read_index(context)

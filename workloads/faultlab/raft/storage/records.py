@@ -40,6 +40,7 @@ _HARD_STATE = struct.Struct("<QQ")
 _HEADER = struct.Struct("<4sIIQIB")
 
 HEADER_BYTES = _HEADER.size
+_PREFIX_BYTES = _PREFIX.size
 
 
 class Kind(IntEnum):
@@ -62,15 +63,12 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as found at `offset`, its CRC verified."""
 
     offset: int
+    end: int
     crc: int
     previous: int
     batch: int
     kind: int
     payload: bytes
-
-    @property
-    def end(self) -> int:
-        return self.offset + HEADER_BYTES + len(self.payload)
 
 
 class BatchEncoder:
@@ -90,11 +88,11 @@ class BatchEncoder:
 
     def add_entries(self, entries: list[Entry]) -> None:
         """Adds one record an entry."""
-        batch, previous, parts = self.offset, self._crc, self._parts
+        batch, previous, parts, kind = self.offset, self._crc, self._parts, int(Kind.ENTRY)
         for entry in entries:
             data = entry.data
             length = _ENTRY.size + len(data)
-            tail = _TAIL_AND_ENTRY.pack(previous, batch, length, Kind.ENTRY, entry.index, entry.term)
+            tail = _TAIL_AND_ENTRY.pack(previous, batch, length, kind, entry.index, entry.term)
             previous = zlib.crc32(data, zlib.crc32(tail))
             parts += (_PREFIX.pack(MAGIC, previous), tail, data)
             self._bytes += HEADER_BYTES + length
@@ -132,10 +130,9 @@ def read_record(data: bytes, offset: int) -> Record | None:
     end = offset + HEADER_BYTES + length
     if magic != MAGIC or length > MAX_PAYLOAD_BYTES or end > len(data):
         return None
-    with memoryview(data) as view:
-        if zlib.crc32(view[offset + _PREFIX.size : end]) != crc:
-            return None
-    return Record(offset, crc, previous, batch, kind, data[offset + HEADER_BYTES : end])
+    if zlib.crc32(data[offset + _PREFIX_BYTES : end]) != crc:
+        return None
+    return Record(offset, end, crc, previous, batch, kind, data[offset + HEADER_BYTES : end])
 
 
 def read_chain(data: bytes) -> Iterator[Record]:

@@ -35,6 +35,8 @@ from .records import (
 
 log = logging.getLogger("faultlab.wal")
 
+_OWNER, _ENTRY, _HARD_STATE = int(Kind.OWNER), int(Kind.ENTRY), int(Kind.HARD_STATE)
+
 FIRST_SEGMENT = "00000001.log"
 
 
@@ -221,21 +223,24 @@ class _Replay:
         return self._hard_state
 
     def _apply(self, record: Record) -> None:
-        if (record.kind == Kind.OWNER) != (record.offset == 0):
+        kind = record.kind
+        if (kind == _OWNER) != (record.offset == 0):
             raise ValueError("the record that names the owner must come first, and only there")
-        if record.kind == Kind.ENTRY:
+        if kind == _ENTRY:
             self._append(decode_entry(record.payload))
-        elif record.kind == Kind.HARD_STATE:
+        elif kind == _HARD_STATE:
             self._hard_state = decode_hard_state(record.payload)
-        elif record.kind == Kind.OWNER:
+        elif kind == _OWNER:
             self._check_owner(decode_owner(record.payload))
         else:
-            raise ValueError(f"a record of unknown kind {record.kind}; a newer version may have written it")
+            raise ValueError(f"a record of unknown kind {kind}; a newer version may have written it")
 
     def _append(self, entry: Entry) -> None:
-        if not 1 <= entry.index <= len(self.entries) + 1:
-            raise ValueError(f"entry {entry.index} where {len(self.entries) + 1} or an earlier one may come")
-        del self.entries[entry.index - 1 :]
+        following = len(self.entries) + 1
+        if entry.index != following:
+            if not 1 <= entry.index < following:
+                raise ValueError(f"entry {entry.index} where {following} or an earlier one may come")
+            del self.entries[entry.index - 1 :]
         self.entries.append(entry)
 
     def _check_owner(self, found: Owner) -> None:
