@@ -13,6 +13,8 @@ import logging
 import random
 from datetime import timedelta
 
+from pydantic import ValidationError
+
 from faultlab_chaos.contract import grudges
 from faultlab_chaos.contract.grudges import Edge
 from faultlab_operator.api import NetworkPartition
@@ -20,6 +22,7 @@ from faultlab_operator.api.networkpartition import Cut
 from faultlab_operator.core import Key, Services, rfc3339
 from faultlab_operator.core.cache import Object
 from faultlab_operator.core.clock import parse_rfc3339
+from faultlab_operator.errors import BadSpec
 from faultlab_operator.faults.agents import Agents
 from faultlab_operator.faults.errors import AgentError, NotYet, Refusal
 from faultlab_operator.faults.leases import LEASE_MS, Leases, NodeLease, Wanted
@@ -29,6 +32,7 @@ from faultlab_operator.faults.scope import Scope, find_scope, place_pods, who_le
 from faultlab_operator.faults.selection import Selection, select
 from faultlab_operator.faults.standing import cut_edges, fault_id, heal_asked, is_finished, is_wanted, wanted
 from faultlab_operator.faults.writing import Writer
+from faultlab_operator.handlers.problems import model_problem
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +64,25 @@ class PartitionReconciler:
         self._choosing = asyncio.Lock()
         self._mine: set[str] = set()
         """Faults that this process injected, or found standing without a gap."""
+        self._posting: set[asyncio.Task[None]] = set()
         services.cache.listen(self._on_change)
 
     async def close(self) -> None:
+        """Stops renewing leases; Events that are being posted are."""
         await self._leases.close()
+        await asyncio.gather(*self._posting, return_exceptions=True)
 
     async def reconcile(self, key: Key) -> float | None:
         obj = self._services.cache.get(KIND, key.namespace, key.name)
         if obj is None:
             self._leases.sync()
             return None
-        partition = NetworkPartition.parse(obj)
+        try:
+            partition = NetworkPartition.parse(obj)
+        except ValidationError as error:
+            raise BadSpec(f"{key}: {model_problem(error)}") from error
         status = partition.status
-        write = Writer(self._services, obj, partition)
+        write = Writer(self._services, obj, partition, self._posting)
         if status.heal_verified_at or write.is_false("HealVerified"):
             return None
         if status.healed_at:
@@ -240,6 +250,7 @@ class PartitionReconciler:
         """Leases are renewed elsewhere: here is what changes while the cut stands."""
         self._leases.sync()
         await self._note_interruption(obj, write)
+        await self._note_absence(obj, write)
         if not write.is_true("EffectObserved"):
             return await self._prove_cut(obj, write)
         side = partition.spec.topology.with_
@@ -266,6 +277,16 @@ class PartitionReconciler:
             write.condition("Interrupted", True, "LeaseRanOut", message)
             write.condition("EffectObserved", None, "Probing", "injected again")
             await write.save("Interrupted", message, warning=True)
+
+    async def _note_absence(self, obj: Object, write: Writer) -> None:
+        """Says when an agent does not renew, and when it does again; within the lease nothing is lost."""
+        errors = [lease.error for lease in self._leases.nodes_of(fault_id(obj)) if lease.error]
+        if errors and not write.is_false("Renewed"):
+            write.condition("Renewed", False, "AgentUnreachable", "; ".join(errors))
+            await write.save("NotRenewed", "; ".join(errors), warning=True)
+        elif not errors and write.is_false("Renewed"):
+            write.condition("Renewed", True, "Renewed", "all agents renew it again")
+            await write.save()
 
     async def _follow(self, partition: NetworkPartition, write: Writer) -> bool:
         """Moves the cut with the role; whether it moved."""

@@ -1,5 +1,6 @@
 """A fault's status, its conditions and its Kubernetes Events, written together."""
 
+import asyncio
 from typing import Any
 
 from faultlab_operator.api import NetworkPartition
@@ -11,8 +12,15 @@ from faultlab_operator.kube.conditions import condition_is, set_condition
 class Writer:
     """Collects changes to one partition's status; `save` writes what differs and posts one Event."""
 
-    def __init__(self, services: Services, obj: Object, partition: NetworkPartition) -> None:
+    def __init__(
+        self,
+        services: Services,
+        obj: Object,
+        partition: NetworkPartition,
+        posting: "set[asyncio.Task[None]]",
+    ) -> None:
         self.partition = partition
+        self._posting = posting
         self._services = services
         self._obj = obj
 
@@ -56,11 +64,13 @@ class Writer:
         await self.save("Refused", message, warning=True)
 
     async def save(self, event: str = "", message: str = "", *, warning: bool = False) -> None:
-        """Writes the status where it changed, then the Event if one is named."""
+        """Writes the status where it changed, and has the Event posted: no cut waits for that."""
         status = self.partition.status
         status.observed_generation = self.partition.metadata.generation
         document: dict[str, Any] = status.wire()
         await self._services.kube.patch_status("NetworkPartition", self.namespace, self.name, document)
         if event:
             kind = "Warning" if warning else "Normal"
-            await self._services.kube.create_event(self._obj, kind, event, message)
+            task = asyncio.create_task(self._services.kube.create_event(self._obj, kind, event, message))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)

@@ -7,6 +7,7 @@
 """
 
 import logging
+import re
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from faultlab_operator.scenario.store import RunStore
 log = logging.getLogger(__name__)
 
 SHUTDOWN_S = 1.0
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _TYPES = {".json": "application/json", ".ndjson": "application/x-ndjson", ".html": "text/html"}
 
 
@@ -44,7 +46,8 @@ async def start(services: Services, port: int) -> Pages:
     except OSError:
         await runner.cleanup()
         raise
-    return Pages(runner, int(runner.addresses[0][1]))
+    ports = [int(address[1]) for address in runner.addresses if len(address) == 2]  # IPv4
+    return Pages(runner, ports[0] if ports else port)
 
 
 def build_app(services: Services) -> web.Application:
@@ -100,6 +103,9 @@ class _Handlers:
         return web.FileResponse(directory / file, headers={"Content-Type": _TYPES[suffix]})
 
     def _directory(self, request: web.Request) -> Path | None:
+        """Only names that Kubernetes allows lead anywhere: an escaped `../` is none."""
         namespace, name = request.match_info["namespace"], request.match_info["name"]
+        if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)):
+            return None
         obj = self._services.cache.get("Scenario", namespace, name)
         return self._store.find(namespace, name, None if obj is None else obj["metadata"].get("uid"))

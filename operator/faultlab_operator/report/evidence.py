@@ -54,7 +54,8 @@ def _timeline(operations: Sequence[Mapping[str, Any]]) -> str:
         near_end = x2 > WIDTH - 220
         anchor = "start" if inside or not near_end else "end"
         place = x1 + 6 if inside else (x2 + 6 if not near_end else x1 - 6)
-        parts.append(element("text", describe(op), class_="op-label", x=place, y=y + 16, text_anchor=anchor))
+        label = describe(op) + ("" if op.get("term") is None else f" · term {op['term']}")
+        parts.append(element("text", label, class_="op-label", x=place, y=y + 16, text_anchor=anchor))
     parts.append(
         element("text", f"{(high - low) / NS_PER_MS:.3f} ms from the first request to the last answer, "
                 f"{low / NS_PER_S:.3f} s after the load began", class_="unit", x=LEFT, y=height - 6)

@@ -51,10 +51,11 @@ class KubernetesWorld:
         load = observing.see_load(scenario, cache, self._services.loads.status(self._namespace, name))
         run.note_load(name, load.status)
         document = run.verdict()
+        faults = observing.see_faults(scenario, cache)
         self.seen = Observation(
             systems=observing.see_systems(scenario, cache),
             load=load,
-            faults=observing.see_faults(scenario, cache),
+            faults={**faults, **observing.deleted_faults(scenario, faults)},
             history_collected=run.history_collected,
             verdict=None if document is None else document.verdict,
             judge_error=run.judge.error if run.judge is not None else "",
@@ -135,7 +136,7 @@ class KubernetesWorld:
     def _judge(self) -> None:
         if self._run.judge is not None:
             return
-        self._run.place_events()
+        self._run.recorder.place()
         faults = tuple(fault.record for fault in self.seen.faults.values())
         self._run.write(self._scenario, self.progress, faults, self._seed)
         self._run.start_judge()

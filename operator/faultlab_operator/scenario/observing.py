@@ -54,6 +54,27 @@ def see_faults(scenario: Scenario, cache: Cache) -> dict[str, FaultSeen]:
     return seen
 
 
+def deleted_faults(scenario: Scenario, seen: Mapping[str, FaultSeen]) -> dict[str, FaultSeen]:
+    """Faults that this run had and that somebody deleted: they are over, and not made again."""
+    deleted = {}
+    for known in scenario.status.faults:
+        if known.name in seen:
+            continue
+        record = FaultRecord(
+            name=known.name,
+            kind=known.kind,
+            injected_at=known.injected_at,
+            observed_at=known.observed_at,
+            healed_at=known.healed_at,
+            heal_verified_at=known.heal_verified_at,
+            cut_off=tuple(known.cut_off),
+            message="deleted by somebody during the run",
+        )
+        why = "" if known.heal_verified_at else f"{known.name} was deleted before its heal was proven"
+        deleted[known.name] = FaultSeen(record, over=True, closed=True, interrupted=why)
+    return deleted
+
+
 def see_fault(obj: Mapping[str, Any]) -> FaultSeen:
     status = obj.get("status") or {}
     selected, injected = _condition(obj, "Selected"), _condition(obj, "Injected")
@@ -72,6 +93,7 @@ def see_fault(obj: Mapping[str, Any]) -> FaultSeen:
     name = obj["metadata"]["name"]
     return FaultSeen(
         record=_record(obj),
+        selected_at=selected.get("lastTransitionTime") if selected.get("status") == "True" else None,
         over=over,
         closed=closed,
         refused=refused,

@@ -38,6 +38,8 @@ class Recorder:
         self._next = max((event.id for event in known), default=0) + 1
         self._file: BinaryIO | None = self._path.open("ab", buffering=0)
         self.dropped = 0
+        self.load_start_ns: int | None = None
+        """Wall time of the history's 0, once it is known: events from then on carry their place on it."""
 
     def add(
         self,
@@ -48,8 +50,15 @@ class Recorder:
         **fields: Any,
     ) -> RunEvent | None:
         """Writes the event unless it is known, and returns it; `fields` are those of RunEvent."""
+        start = self.load_start_ns
         event = RunEvent(
-            id=self._next, wall_time=wall_time, source=source, type=type_, message=message, **fields
+            id=self._next,
+            wall_time=wall_time,
+            source=source,
+            type=type_,
+            message=message,
+            time_ns=None if start is None else wall_ns(wall_time) - start,
+            **fields,
         )
         identity = _identity(event)
         if identity in self._seen or self._file is None:
@@ -87,14 +96,14 @@ class Recorder:
             detail=event.detail,
         )
 
-    def place(self, load_start_wall_ns: int | None) -> None:
+    def place(self) -> None:
         """Rewrites the file in the order of wall time, each event with its place on the history's clock."""
         directory = self._path.parent
         events = sorted(read_run_events(directory), key=lambda event: (wall_ns(event.wall_time), event.id))
-        if load_start_wall_ns is not None:
+        start = self.load_start_ns
+        if start is not None:
             events = [
-                msgspec.structs.replace(event, time_ns=wall_ns(event.wall_time) - load_start_wall_ns)
-                for event in events
+                msgspec.structs.replace(event, time_ns=wall_ns(event.wall_time) - start) for event in events
             ]
         replace_file(self._path, _lines(events))
         if self._file is not None:

@@ -59,7 +59,7 @@ class Run:
             self._load_hurried = True
         self.missed = max(self.missed, status.missed)
         if self.load_started_at is None and status.phase in ("running", "finishing", "finished"):
-            self.load_started_at = from_wall_ns(load_start_wall_ns(status))
+            self._load_started(from_wall_ns(load_start_wall_ns(status)))
 
     @property
     def history_collected(self) -> bool:
@@ -105,10 +105,6 @@ class Run:
         )
         write_record(self.directory, record)
 
-    def place_events(self) -> None:
-        started = None if self.load_started_at is None else wall_ns(self.load_started_at)
-        self.recorder.place(started)
-
     async def close(self) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
@@ -122,13 +118,18 @@ class Run:
             self._namespace, system, lambda event: _ignore(self.recorder.add_member_event(event))
         )
 
+    def _load_started(self, moment: str) -> None:
+        self.load_started_at = moment
+        self.recorder.load_start_ns = wall_ns(moment)
+
     def _restore(self) -> None:
         """What an operator before this one wrote down."""
         if not (self.directory / RUN_FILE).exists():
             return
         with contextlib.suppress(RecordError):
             record = read_record(self.directory)
-            self.load_started_at = record.load_started_at
+            if record.load_started_at is not None:
+                self._load_started(record.load_started_at)
             self.history_complete = record.history_complete
             self.missed = record.missed
 

@@ -36,6 +36,7 @@ def _tell_fault(recorder: Recorder, fault: FaultSeen, now: str) -> None:
     sides = ", ".join(record.cut_off) or "members from each other"
     edges = f"{len(record.cut_edges)} one-way edges"
     for type_, moment, said in (
+        ("Selected", fault.selected_at, f"{record.name} chose {sides}"),
         ("Injected", record.injected_at, f"{record.name} cuts off {sides} ({edges})"),
         ("EffectObserved", record.observed_at, f"probes prove the cut of {sides}"),
         ("Healed", record.healed_at, f"{record.name} healed"),
@@ -43,8 +44,6 @@ def _tell_fault(recorder: Recorder, fault: FaultSeen, now: str) -> None:
     ):
         if moment is not None:
             recorder.add("fault", type_, said, moment, subject=record.name, detail=_edges(type_, record))
-    if record.cut_edges:
-        recorder.tell_once("fault", "Selected", f"{record.name} chose {sides}", now, subject=record.name)
     if fault.interrupted:
         recorder.tell_once("fault", "Interrupted", fault.interrupted, now, subject=record.name)
     if fault.refused:

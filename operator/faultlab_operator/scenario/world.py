@@ -38,6 +38,8 @@ class FaultSeen:
     """One fault of the timeline, as its resource says."""
 
     record: FaultRecord
+    selected_at: str | None = None
+    """When its sides were chosen."""
     over: bool = False
     """It stands nowhere, and will not again."""
     closed: bool = False
