@@ -174,7 +174,12 @@ class Registry:
         kind = self.catalog.get(resource)
         old = self.record(resource, namespace, name)
         obj = copy(change(old.decode()))
-        identify(kind, obj)
+        meta = identify(kind, obj)
+        if (meta.get("namespace", ""), meta.get("name")) != (old.namespace, old.name):
+            raise BadRequest(
+                f"the name of the object ({meta.get('namespace', '')}/{meta.get('name')}) does not match the "
+                f"name on the URL ({old.namespace}/{old.name}): an object cannot be renamed or moved"
+            )
         return self._replace(kind, obj, old, subresource, write)
 
     def apply(self, obj: Object, manager: str = "embedded") -> Object:

@@ -180,7 +180,9 @@ def test_finalizers_hold_an_object_until_the_last_is_gone(registry: Registry) ->
     assert registry.find("configmaps", "default", "c") is None
 
 
-@pytest.mark.parametrize(("policy", "finalizer"), [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")])
+@pytest.mark.parametrize(
+    ("policy", "finalizer"), [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")]
+)
 def test_propagation_leaves_its_finalizer_for_the_collector(
     registry: Registry, policy: str, finalizer: str
 ) -> None:
