@@ -7,7 +7,8 @@ has none convicts the whole. In this order:
    order of the whole, up to that return's place, is one of the prefix. The shortest prefix without an order
    is taken.
 2. *Leaving out.* Reads may be left out, and writes whose value nobody left needs (`Model.unseen` says why).
-   Halves, quarters, ... and single operations are tried until none can go.
+   All but the last few to return are tried first, then halves, quarters, ... and single operations, until
+   none can go.
 3. *The beginning.* Where that leaves many: operations that returned before some moment are left out, with
    whatever state they led to as the start: none at all may do. Operations open at that moment may have taken
    effect before it, so their updates become info and their reads go. Then again 2.
@@ -128,11 +129,31 @@ class _Shrink:
                 result.append(operation)
         return result
 
+    def _last_ones(self, operations: list[Operation], *, from_start: bool, until: float) -> list[Operation]:
+        """The last 1, 2, 4, ... to return with what must stay for them, as soon as they have no order.
+
+        The last to return is always among the guilty; and operations that only stay because of each other
+        would not be found one by one.
+        """
+        by_end = sorted(
+            (place for place in range(len(operations)) if operations[place].end is not None),
+            key=lambda place: -(operations[place].end or 0),
+        )
+        count = 1
+        while count < len(by_end) and time.monotonic() < until:
+            kept = set(by_end[:count])
+            kept |= self._model.unseen(operations, kept)
+            trial = [operations[place] for place in sorted(kept)]
+            if len(trial) < len(operations) and self._has_none(trial, from_start=from_start):
+                return trial
+            count *= 2
+        return operations
+
     def leave_out(
         self, operations: list[Operation], *, from_start: bool, until: float
     ) -> tuple[list[Operation], bool]:
         """What is left when no more can be left out fairly, and whether there was time for all of it."""
-        kept = operations
+        kept = self._last_ones(operations, from_start=from_start, until=until)
         chunk = max(1, len(kept) // 2)
         while True:
             changed = False
