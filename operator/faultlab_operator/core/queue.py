@@ -68,7 +68,8 @@ class WorkQueue:
                 self._changed.clear()
                 pause = self._start_due(reconcilers)
                 try:
-                    await asyncio.wait_for(self._changed.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
                 except TimeoutError:
                     continue
         finally:

@@ -79,7 +79,8 @@ class RaftClusterReconciler:
             for pod in pods
             if (pod.get("status") or {}).get("podIP") and pod["metadata"]["name"] in names
         }
-        services.members.follow(key.namespace, key.name, names, addresses)
+        uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
+        services.members.follow(key.namespace, key.name, names, addresses, uids)
         self._announcer.watch(key.namespace, key.name)
         views = services.members.statuses(key.namespace, key.name)
         stateful_set = next(child for child in children if child["kind"] == "StatefulSet")
@@ -121,7 +122,11 @@ class RaftClusterReconciler:
     ) -> None:
         if len(pods) < cluster.spec.replicas:
             return
-        member = next_to_restart(stale, views)
+        if next_to_restart(stale, views) is None:
+            return
+        # What was polled may be seconds old: restarting a member is decided on what is true now.
+        fresh = await self._services.members.refresh(cluster.metadata.namespace, cluster.metadata.name)
+        member = next_to_restart(stale, fresh)
         if member is None:
             return
         uid = next(pod["metadata"]["uid"] for pod in pods if pod["metadata"]["name"] == member)

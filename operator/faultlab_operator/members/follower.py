@@ -43,9 +43,12 @@ class MemberFollower:
         on_status: Callable[[], None],
         on_event: Callable[[MemberEvent], None],
         port: int = ADMIN_PORT,
+        uid: str = "",
     ) -> None:
         self.name = name
         self.address = address
+        self.uid = uid
+        """The pod's."""
         self.view = MemberView(name=name, reachable=False)
         self.lost = 0
         self._http = http
@@ -85,25 +88,29 @@ class MemberFollower:
         except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
             raise MemberUnreachable(f"{self.name}: /status: {error or type(error).__name__}") from error
 
+    async def refresh(self) -> bool:
+        """Polls the status now and says whether it was answered."""
+        before = self.view
+        try:
+            self.view = MemberView(self.name, reachable=True, status=await self._status())
+            self._failures = 0
+        except MemberUnreachable as error:
+            self._failures += 1
+            # One lost answer of a busy process is no news; what was known stays beside the flag.
+            reachable = self._failures < 2 and before.reachable
+            self.view = MemberView(self.name, reachable=reachable, status=before.status)
+            log.debug("%s", error)
+        if _news(self.view) != _news(before):
+            self._on_status()
+        return self._failures == 0
+
     async def _poll(self) -> None:
         while True:
-            before = self.view
-            try:
-                self.view = MemberView(self.name, reachable=True, status=await self._status())
-                self._failures = 0
-            except MemberUnreachable as error:
-                self._failures += 1
-                # One lost answer of a busy process is no news; what was known stays beside the flag.
-                self.view = MemberView(
-                    self.name, reachable=self._failures < 2 and before.reachable, status=before.status
-                )
-                log.debug("%s", error)
-            if _news(self.view) != _news(before):
-                self._on_status()
             self._now.clear()
-            interval = FAST_S if self._hurried() else SLOW_S
+            await self.refresh()
             try:
-                await asyncio.wait_for(self._now.wait(), interval)
+                async with asyncio.timeout(FAST_S if self._hurried() else SLOW_S):
+                    await self._now.wait()
             except TimeoutError:
                 continue
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import aiohttp
+import msgspec
 
 from faultlab.contract.member import MemberEvent
 from faultlab.contract.ports import ADMIN_PORT
@@ -70,13 +71,23 @@ class MembersHub:
         self._listeners.append(listener)
 
     def follow(
-        self, namespace: str, name: str, expected: tuple[str, ...], addresses: Mapping[str, str]
+        self,
+        namespace: str,
+        name: str,
+        expected: tuple[str, ...],
+        addresses: Mapping[str, str],
+        uids: Mapping[str, str] | None = None,
     ) -> None:
-        """Follows exactly these members: `expected` are all names, `addresses` those with a pod IP."""
+        """Follows exactly these members: `expected` are all names, `addresses` those with a pod IP.
+
+        With their pods' `uids`, a pod that was replaced at the same address is known to be another,
+        of which nothing is known yet.
+        """
+        uids = uids or {}
         cluster = self._cluster(namespace, name)
         cluster.expected = expected
         for member, follower in list(cluster.followers.items()):
-            if addresses.get(member) != follower.address:
+            if (addresses.get(member), uids.get(member, "")) != (follower.address, follower.uid):
                 cluster.drop(member)
         for member, address in addresses.items():
             if member not in cluster.followers:
@@ -88,6 +99,7 @@ class MembersHub:
                     on_status=lambda: self._tell(cluster),
                     on_event=lambda event: self._take(cluster, event),
                     port=self._port,
+                    uid=uids.get(member, ""),
                 )
 
     def forget(self, namespace: str, name: str) -> None:
@@ -118,6 +130,19 @@ class MembersHub:
             return {}
         views = {member: MemberView(name=member, reachable=False) for member in cluster.expected}
         views.update((member, follower.view) for member, follower in cluster.followers.items())
+        return views
+
+    async def refresh(self, namespace: str, name: str) -> dict[str, MemberView]:
+        """Polls all members at once and gives their views; one that did not answer is not reachable."""
+        cluster = self._clusters.get((namespace, name))
+        if cluster is None:
+            return {}
+        followers = list(cluster.followers.values())
+        answers = await asyncio.gather(*(follower.refresh() for follower in followers))
+        views = self.statuses(namespace, name)
+        for follower, answered in zip(followers, answers, strict=True):
+            if not answered and follower.name in views:
+                views[follower.name] = msgspec.structs.replace(views[follower.name], reachable=False)
         return views
 
     def addresses(self, namespace: str, name: str) -> dict[str, str]:

@@ -46,6 +46,7 @@ class _Load:
 
     async def _poll(self) -> None:
         while True:
+            self.now.clear()
             try:
                 timeout = aiohttp.ClientTimeout(total=POLL_TIMEOUT_S)
                 async with self._http.get(f"{self.base}/faultlab/status", timeout=timeout) as response:
@@ -57,9 +58,9 @@ class _Load:
                 self.reachable = False
                 log.debug("load %s: %s", self.name, error or type(error).__name__)
             self._on_status()
-            self.now.clear()
             try:
-                await asyncio.wait_for(self.now.wait(), self._interval())
+                async with asyncio.timeout(self._interval()):
+                    await self.now.wait()
             except TimeoutError:
                 continue
 

@@ -1,8 +1,6 @@
 """The embedded API on loopback with the operator's reconcilers on it; pods are objects only."""
 
 import asyncio
-import contextlib
-import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -201,17 +199,16 @@ async def _pump(registry: Registry, kind: str, cache: Cache) -> None:
 
 
 async def _make_pods(lab: Lab, addresses: list[str]) -> None:
-    """A StatefulSet controller in small: makes what is missing, ends what is deleted."""
-    for _ in itertools.count():
+    """A StatefulSet controller in small: makes what is missing, and notes what had been there."""
+    made: set[str] = set()
+    while True:
         for stateful_set in lab.registry.list("statefulsets.apps", NAMESPACE):
-            name = stateful_set["metadata"]["name"]
             for index in range(stateful_set["spec"]["replicas"]):
-                pod = lab.get("Pod", f"{name}-{index}")
-                if pod is None:
-                    template = stateful_set["spec"]["template"]
-                    lab.make_pod(f"{name}-{index}", stateful_set, addresses[index], template)
-                elif pod["metadata"].get("deletionTimestamp"):
-                    lab.deleted_pods.append(f"{name}-{index}")
-                    with contextlib.suppress(Exception):
-                        lab.registry.delete("pods", NAMESPACE, f"{name}-{index}", grace_seconds=0)
+                name = f"{stateful_set['metadata']['name']}-{index}"
+                if lab.get("Pod", name) is not None:
+                    continue
+                if name in made:
+                    lab.deleted_pods.append(name)
+                made.add(name)
+                lab.make_pod(name, stateful_set, addresses[index], stateful_set["spec"]["template"])
         await asyncio.sleep(0.02)

@@ -163,3 +163,15 @@ async def test_a_member_that_moved_is_followed_to_its_new_address(
     assert not hub.statuses("ns", "demo")["demo-0"].reachable
     hub.follow("ns", "demo", ("demo-0",), {"demo-0": members[0].address})
     await until(lambda: hub.statuses("ns", "demo")["demo-0"].reachable)
+
+
+async def test_a_refresh_is_what_members_say_now(hub: MembersHub, members: list[Any], until: Any) -> None:
+    follow(hub, members)
+    await until(lambda: all(view.reachable for view in hub.statuses("ns", "demo").values()))
+    members[0].term = 9
+    await members[1].stop()
+    views = await hub.refresh("ns", "demo")
+    assert views["demo-0"].status is not None
+    assert views["demo-0"].status.term == 9
+    assert not views["demo-1"].reachable
+    assert views["demo-2"].reachable
