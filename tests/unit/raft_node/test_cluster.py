@@ -322,6 +322,23 @@ def test_a_forwarded_write_whose_leader_is_stopped_is_unknown_in_bounded_time(
         cluster.signal(leader, signal.SIGCONT)
 
 
+def test_a_follower_that_was_stopped_for_a_while_does_not_depose_the_leader(
+    make_cluster: MakeCluster,
+) -> None:
+    cluster = make_cluster(3, preVote=False)
+    leader = cluster.leader()
+    stopped = (leader + 1) % 3
+    term = cluster.status(leader)["term"]
+    for _ in range(3):
+        cluster.signal(stopped, signal.SIGSTOP)
+        time.sleep(1.2)
+        cluster.signal(stopped, signal.SIGCONT)
+        with cluster.client(stopped) as client:
+            assert client.ask("SET", "k", "v") == b"OK"
+    assert cluster.leader() == leader
+    assert cluster.status(stopped)["term"] == term
+
+
 def test_a_cluster_of_one_serves(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(1)
     cluster.leader()

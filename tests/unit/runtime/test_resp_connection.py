@@ -135,7 +135,7 @@ async def test_meta_tells_who_answered_and_its_own_replies_are_plain(world: Worl
 async def test_a_client_that_pipelines_without_end_is_read_no_further(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "MAX_IN_FLIGHT", 16)
+    monkeypatch.setitem(connection_module.MAX_IN_FLIGHT, Kind.WRITE, 16)
     client = await world.client()
     total = 100_000
     client.writer.write(hiredis.pack_command((b"SET", b"key", b"value")) * total)
@@ -166,6 +166,21 @@ async def test_a_client_that_does_not_read_its_replies_is_read_no_further(world:
     assert sent < 500, "30 MB of replies were kept for a client that reads none"
     for _ in range(sent - 1):
         assert await client.reply() == b"SET key " + b"v" * 60_000
+
+
+async def test_a_client_whose_replies_pile_up_is_cut_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that are under way already bring their replies, whether the client reads or not."""
+    monkeypatch.setattr(connection_module, "MAX_OUTPUT_BYTES", 8 * 1024 * 1024)
+    client = await world.client()
+    for _ in range(60):
+        client.send(b"GET", b"key")
+    await until(lambda: len(world.handler.open) == 60)
+    for _, _, slot in world.handler.open:
+        slot.resolve(bytes(1024 * 1024), None, None)
+    await until(lambda: world.server.connections == 0)
+    assert await (await world.client()).ask(b"PING") == b"PONG"
 
 
 async def test_one_connection_too_many_is_told_so_and_closed(world: World) -> None:

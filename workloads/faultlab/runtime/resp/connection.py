@@ -2,8 +2,9 @@
 
 Requests are dispatched as they arrive, so that those of one turn of the loop become one batch, but only
 requests of one kind overlap: a read behind a write waits for it and a write behind a read likewise, so a
-pipeline means what it says in Redis. Bounds: MAX_IN_FLIGHT requests or MAX_IN_FLIGHT_BYTES of them;
-at either, and while the client does not read its replies, nothing more is read from the socket.
+pipeline means what it says in Redis. Bounds: MAX_IN_FLIGHT requests of a kind or MAX_IN_FLIGHT_BYTES of
+them; at either, and while the client does not read its replies, nothing more is read from the socket. Who
+lets more than MAX_OUTPUT_BYTES of replies come up all the same is cut off, as Redis does it.
 """
 
 import asyncio
@@ -19,8 +20,12 @@ from .session import LOCAL_COMMANDS, Session, run_local
 if TYPE_CHECKING:
     from .server import RespServer
 
-MAX_IN_FLIGHT = 1024
+MAX_IN_FLIGHT = {Kind.LOCAL: 1, Kind.READ: 64, Kind.WRITE: 1024}
+"""Fewer reads, whose replies may be long."""
 MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
+MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+_FLUSH_BYTES = 256 * 1024
+"""Replies that are written at once and not at the end of the turn, so that the socket can push back."""
 _READ_AHEAD_BYTES = 64 * 1024
 """What a stalled connection may still take in before its socket is no longer read."""
 
@@ -51,7 +56,9 @@ class RespConnection(asyncio.Protocol):
         self._slots: deque[ReplySlot] = deque()
         self._out: list[bytes] = []
         self._in_flight_bytes = 0
+        self._out_bytes = 0
         self._kind = Kind.LOCAL
+        self._max_slots = MAX_IN_FLIGHT[Kind.LOCAL]
         self._waiting: tuple[CommandSpec, list[bytes]] | None = None
         self._read_ahead = 0
         self._reading = True
@@ -116,7 +123,10 @@ class RespConnection(asyncio.Protocol):
         while slots and (reply_ready := slots[0].reply) is not None:
             self._in_flight_bytes -= slots.popleft().cost
             self._out.append(reply_ready)
-        if self._out:
+            self._out_bytes += len(reply_ready)
+        if self._out_bytes > _FLUSH_BYTES:
+            self.flush()
+        elif self._out:
             self._server.flush_soon(self)
         if self._stalled and (not slots or self._waiting is None):
             self._dispatch()
@@ -125,7 +135,11 @@ class RespConnection(asyncio.Protocol):
         """Writes the replies that are ready, in one piece."""
         if self._out and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(self._out))
+            if self._transport.get_write_buffer_size() > MAX_OUTPUT_BYTES:
+                self._closing = True
+                self._transport.abort()
         self._out.clear()
+        self._out_bytes = 0
         finished = self._closing or (self._eof and not self._slots)
         if finished and self._transport is not None:
             self._transport.close()
@@ -158,7 +172,7 @@ class RespConnection(asyncio.Protocol):
         while not self._closing:
             if (
                 not self._writable
-                or len(self._slots) >= MAX_IN_FLIGHT
+                or len(self._slots) >= self._max_slots
                 or self._in_flight_bytes >= MAX_IN_FLIGHT_BYTES
             ):
                 return False
@@ -191,7 +205,9 @@ class RespConnection(asyncio.Protocol):
         return spec
 
     def _start(self, spec: CommandSpec, args: list[bytes]) -> None:
-        self._kind = spec.kind
+        if spec.kind is not self._kind:
+            self._kind = spec.kind
+            self._max_slots = MAX_IN_FLIGHT[spec.kind]
         if spec.kind is Kind.LOCAL:
             self._answer_locally(spec, args)
             if self.session.quitting:
