@@ -153,6 +153,8 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
             {**too_large.status(), "code": 413, "reason": "RequestEntityTooLarge"}, status=413
         )
     except web.HTTPException as error:
+        if error.status < 400:
+            raise
         body = ApiError(error.reason).status()
         return reply_object({**body, "code": error.status, "reason": error.reason}, status=error.status)
     except ConnectionError:

@@ -87,8 +87,7 @@ class Proxy:
             base = self._service(target.namespace or "default", address)
         if not target.rest:
             # So that relative links in a page resolve below it.
-            query = f"?{request.query_string}" if request.query_string else ""
-            raise web.HTTPMovedPermanently(f"{request.rel_url.raw_path.rstrip('/')}/{query}")
+            raise web.HTTPMovedPermanently(f"{request.rel_url.raw_path.rstrip('/')}/{_query(request)}")
         return await self._forward(request, target, base)
 
     def _pod(self, namespace: str, address: Address) -> str:
@@ -145,7 +144,7 @@ class Proxy:
         marker = "/proxy"
         raw = request.rel_url.raw_path
         rest = raw[raw.index(marker, raw.index(f"/{target.resource.plural}/")) + len(marker) :]
-        url = base + rest + (f"?{request.query_string}" if request.query_string else "")
+        url = base + rest + _query(request)
         body = request.content if request.body_exists else None
         try:
             answer = await self._client.request(
@@ -157,6 +156,12 @@ class Proxy:
             ) from error
         async with answer:
             return await _stream(request, answer)
+
+
+def _query(request: web.Request) -> str:
+    """The query as it came, with its escapes and its question mark."""
+    raw = request.rel_url.raw_query_string
+    return f"?{raw}" if raw else ""
 
 
 async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

@@ -115,8 +115,8 @@ def _check_env(variables: list[Object], path: str) -> list[FieldError]:
             errors.append(FieldError.required(f"{where}.name"))
         elif "=" in variable["name"] or not variable["name"].isprintable():
             detail = (
-                "a valid environment variable name must consist only of printable ASCII characters other than "
-                "'='"
+                "a valid environment variable name must consist only of printable ASCII characters "
+                "other than '='"
             )
             errors.append(FieldError.invalid(f"{where}.name", variable["name"], detail))
         source = variable.get("valueFrom")

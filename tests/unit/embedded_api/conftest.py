@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from faultlab_embedded.apiserver import credentials
 from faultlab_embedded.apiserver.app import SHUTDOWN_TIMEOUT_S, build_app
@@ -79,7 +80,9 @@ class Api:
     ) -> tuple[int, Any]:
         """Status and decoded body of one request; dicts are sent as JSON, text as it is."""
         data = {"json": body} if body is not None and not isinstance(body, str | bytes) else {"data": body}
-        async with self.http.request(method, self.url + path, headers=headers, **data) as answer:
+        async with self.http.request(
+            method, URL(self.url + path, encoded=True), headers=headers, **data
+        ) as answer:
             text = await answer.text()
             return answer.status, await answer.json() if "json" in answer.content_type else text
 

@@ -110,7 +110,7 @@ def test_an_update_takes_the_field_that_it_changes(registry: Registry) -> None:
     registry.patch(SETS, "default", "s", {"spec": {"replicas": 5}}, write=Write(manager="scaler"))
     found = registry.get(SETS, "default", "s")
     assert owners(found)["scaler"] == {"f:spec": {"f:replicas": {}}}
-    with pytest.raises(ApplyConflict, match='conflict with "scaler" using apps/v1: .spec.replicas'):
+    with pytest.raises(ApplyConflict, match=r'conflict with "scaler" using apps/v1: .spec.replicas'):
         apply(registry, stateful_set({"name": "m", "image": "i"}, replicas=3), "one")
     # Who leaves the field out leaves it to the scaler.
     left = apply(registry, stateful_set({"name": "m", "image": "i"}), "one")
@@ -119,7 +119,7 @@ def test_an_update_takes_the_field_that_it_changes(registry: Registry) -> None:
 
 def test_an_object_that_was_created_otherwise_has_an_owner_at_the_first_apply(registry: Registry) -> None:
     registry.create("configmaps", config({"a": "1", "b": "2"}))
-    with pytest.raises(ApplyConflict, match='conflict with "before-first-apply" using v1: .data.a'):
+    with pytest.raises(ApplyConflict, match=r'conflict with "before-first-apply" using v1: .data.a'):
         apply(registry, config({"a": "9"}), "one")
     found = apply(registry, config({"a": "1"}), "one")
     assert found["data"] == {"a": "1", "b": "2"}

@@ -157,14 +157,26 @@ def test_unknown_fields_are_dropped_named_or_refused() -> None:
             [{"k": "a"}, {"k": "a"}],
             'spec.f[1]: Duplicate value: {"k":"a"}',
         ),
-        ({"type": "object", "required": ["x"], "properties": {"x": {"type": "string"}}}, {}, "spec.f.x: Required value"),
+        (
+            {"type": "object", "required": ["x"], "properties": {"x": {"type": "string"}}},
+            {},
+            "spec.f.x: Required value",
+        ),
         ({"x-kubernetes-int-or-string": True}, 1.5, "must be of type integer,string"),
-        ({"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}}, {"a": "", "b": ""}, "at most 1"),
-        ({"type": "integer", "oneOf": [{"minimum": 5}, {"maximum": 9}]}, 7, "one and only one schema (oneOf)"),
+        (
+            {"type": "object", "maxProperties": 1, "additionalProperties": {"type": "string"}},
+            {"a": "", "b": ""},
+            "at most 1",
+        ),
+        (
+            {"type": "integer", "oneOf": [{"minimum": 5}, {"maximum": 9}]},
+            7,
+            "one and only one schema (oneOf)",
+        ),
         ({"type": "integer", "anyOf": [{"minimum": 9}, {"maximum": 5}]}, 7, "at least one schema (anyOf)"),
         ({"type": "integer", "not": {"minimum": 5}}, 7, "must not validate the schema (not)"),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_the_schema_forbids_is_refused_in_kubernetes_words(
     schema: Any, value: Any, says: str
 ) -> None:

@@ -133,12 +133,12 @@ def test_a_dry_run_checks_and_stores_nothing(registry: Registry) -> None:
 
 @pytest.mark.parametrize("name", ["UPPER", "-a", "a_b", "a" * 254, ""])
 def test_names_are_dns_names(registry: Registry, name: str) -> None:
-    with pytest.raises(Invalid, match="metadata.name"):
+    with pytest.raises(Invalid, match=r"metadata.name"):
         registry.create("configmaps", config(name))
 
 
 def test_labels_are_checked(registry: Registry) -> None:
-    with pytest.raises(Invalid, match="metadata.labels"):
+    with pytest.raises(Invalid, match=r"metadata.labels"):
         registry.create("configmaps", {"metadata": {"name": "c", "labels": {"a b": "x"}}})
     with pytest.raises(Invalid, match="a valid label must be an empty string or consist of"):
         registry.create("configmaps", {"metadata": {"name": "c", "labels": {"a": "x/y"}}})

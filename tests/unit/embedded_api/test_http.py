@@ -1,0 +1,471 @@
+"""The HTTP face: who gets in, what is listed, how lists page, how things fail, what goes through to pods."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+CONFIGS = "/api/v1/namespaces/default/configmaps"
+TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
+POD = {
+    "metadata": {"name": "p"},
+    "spec": {"containers": [{"name": "c", "image": "i"}]},
+}
+
+
+@pytest.fixture
+def pod(api: Any) -> Any:
+    return api.registry.create("pods", POD)
+
+
+# Who gets in
+
+
+@pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic YTpi", "Bearer ", "Bearer"])
+async def test_without_a_valid_token_there_is_401(api: Any, header: str) -> None:
+    status, answer = await api.call("GET", "/api/v1/pods", headers={"Authorization": header})
+    assert (status, answer["reason"], answer["kind"]) == (401, "Unauthorized", "Status")
+
+
+async def test_the_scheme_is_read_without_case(api: Any) -> None:
+    token = api.http.headers["Authorization"].split()[1]
+    assert (await api.call("GET", "/api/v1/pods", headers={"Authorization": f"bearer {token}"}))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/livez", "/version"])
+async def test_health_and_version_need_no_token(api: Any, path: str) -> None:
+    assert (await api.call("GET", path, headers={"Authorization": ""}))[0] == 200
+
+
+# Discovery
+
+
+async def test_discovery_lists_resources_with_their_subresources(api: Any) -> None:
+    assert (await api.ok("GET", "/api"))["versions"] == ["v1"]
+    groups = {group["name"] for group in (await api.ok("GET", "/apis"))["groups"]}
+    assert {"apps", "batch", "apiextensions.k8s.io", "coordination.k8s.io"} <= groups
+    core = {entry["name"]: entry for entry in (await api.ok("GET", "/api/v1"))["resources"]}
+    assert {"pods", "pods/status", "pods/log", "pods/proxy", "services/proxy", "events"} <= set(core)
+    assert core["pods"]["shortNames"] == ["po"]
+    apps = {entry["name"]: entry for entry in (await api.ok("GET", "/apis/apps/v1"))["resources"]}
+    assert apps["statefulsets/scale"]["group"] == "autoscaling"
+    assert (await api.call("GET", "/apis/nothing.dev"))[0] == 404
+
+
+async def test_openapi_names_each_kind_and_its_patch_takes_field_validation(api: Any) -> None:
+    index = await api.ok("GET", "/openapi/v3")
+    assert {"api/v1", "apis/apps/v1"} <= set(index["paths"])
+    for path in index["paths"].values():
+        document = await api.ok("GET", path["serverRelativeURL"])
+        text = str(document)
+        for name in {part.split("'")[0] for part in text.split("#/components/schemas/")[1:]}:
+            assert name in document["components"]["schemas"], name
+    document = await api.ok("GET", "/openapi/v3/apis/apps/v1")
+    patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}"]["patch"]
+    assert patch["x-kubernetes-group-version-kind"] == {
+        "group": "apps",
+        "kind": "StatefulSet",
+        "version": "v1",
+    }
+    assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
+    containers = document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
+    assert containers["x-kubernetes-patch-merge-key"] == "name"
+
+
+# How things fail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "/api/v1/namespaces/default/pods/none", 404),
+        ("GET", "/api/v1/namespaces/default/unicorns", 404),
+        ("GET", "/apis/apps/v2/statefulsets", 404),
+        ("GET", "/nonsense", 404),
+        ("GET", "/api/v1/pods/p", 404),
+        ("GET", "/api/v1/namespaces/default/configmaps/c/status", 404),
+        ("PUT", CONFIGS, 405),
+        ("POST", f"{CONFIGS}/c", 405),
+        ("GET", "/api/v1/namespaces/default/pods/p/exec", 405),
+    ],
+)
+async def test_what_is_not_there_is_a_status(api: Any, method: str, path: str, code: int) -> None:
+    status, answer = await api.call(method, path)
+    assert (status, answer["code"], answer["kind"]) == (code, code, "Status")
+    assert answer["message"]
+
+
+async def test_bodies_and_answers_in_other_formats_are_415_and_406(api: Any) -> None:
+    headers = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+    status, answer = await api.call("POST", CONFIGS, b"k8s\x00", headers=headers)
+    assert (status, answer["reason"]) == (415, "UnsupportedMediaType")
+    assert "kubectl apply -f" in answer["message"]
+    status, answer = await api.call("GET", CONFIGS, headers={"Accept": headers["Content-Type"]})
+    assert (status, answer["reason"]) == (406, "NotAcceptable")
+    both = {"Accept": "application/vnd.kubernetes.protobuf,application/json"}
+    assert (await api.call("GET", CONFIGS, headers=both))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("{", "no JSON"),
+        ("[]", "expected a ConfigMap"),
+        ('{"kind":"Secret","apiVersion":"v1"}', "do not match the expected"),
+        ('{"metadata":{"name":"c","namespace":"other"}}', "does not match the namespace"),
+        ('{"metadata":{"name":"c","resourceVersion":"5"}}', "resourceVersion should not be set"),
+        ('{"metadata":3}', "metadata"),
+        ('{"metadata":{"name":3}}', "metadata.name"),
+        ('{"metadata":{"name":"c","labels":"x"}}', "metadata.labels"),
+    ],
+)
+async def test_a_body_that_makes_no_sense_is_400(api: Any, body: str, says: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    status, answer = await api.call("POST", CONFIGS, body, headers=headers)
+    assert (status, answer["reason"]) == (400, "BadRequest")
+    assert says in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["labelSelector=a%20b%20c", "fieldSelector=x", "limit=x", "limit=-1", "continue=%21", "dryRun=Some"],
+)
+async def test_parameters_that_make_no_sense_are_400(api: Any, query: str) -> None:
+    method, path = ("DELETE", f"{CONFIGS}?{query}") if "dryRun" in query else ("GET", f"{CONFIGS}?{query}")
+    status, answer = await api.call(method, path)
+    assert (status, answer["reason"]) == (400, "BadRequest"), answer
+
+
+async def test_a_body_that_is_too_large_is_413(serve: Any) -> None:
+    api = await serve(max_body_bytes=1000)
+    status, answer = await api.call("POST", CONFIGS, {"metadata": {"name": "c"}, "data": {"a": "x" * 2000}})
+    assert (status, answer["kind"]) == (413, "Status")
+
+
+# Objects
+
+
+async def test_create_replace_and_delete(api: Any) -> None:
+    made = await api.ok("POST", CONFIGS, {"metadata": {"name": "c"}, "data": {"a": "1"}})
+    replaced = await api.ok("PUT", f"{CONFIGS}/c", {**made, "data": {"b": "2"}})
+    assert replaced["data"] == {"b": "2"}
+    status, answer = await api.call("PUT", f"{CONFIGS}/c", {**made, "data": {}})
+    assert (status, answer["reason"]) == (409, "Conflict")
+    gone = await api.ok("DELETE", f"{CONFIGS}/c")
+    assert (gone["kind"], gone["status"], gone["details"]["name"]) == ("Status", "Success", "c")
+    assert (await api.call("GET", f"{CONFIGS}/c"))[0] == 404
+
+
+async def test_delete_options_come_in_body_or_query(api: Any) -> None:
+    for name in ("a", "b"):
+        await api.ok("POST", CONFIGS, {"metadata": {"name": name}})
+    foreground = await api.ok(
+        "DELETE", f"{CONFIGS}/a", {"kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+    )
+    assert foreground["metadata"]["finalizers"] == ["foregroundDeletion"]
+    orphan = await api.ok("DELETE", f"{CONFIGS}/b?propagationPolicy=Orphan")
+    assert orphan["metadata"]["finalizers"] == ["orphan"]
+
+
+async def test_dry_run_leaves_no_trace(api: Any) -> None:
+    status, answer = await api.call("POST", f"{CONFIGS}?dryRun=All", {"metadata": {"name": "c"}})
+    assert (status, answer["metadata"]["name"]) == (201, "c")
+    assert (await api.ok("GET", CONFIGS))["items"] == []
+    await api.ok("POST", CONFIGS, {"metadata": {"name": "c"}})
+    await api.ok("DELETE", f"{CONFIGS}/c?dryRun=All")
+    await api.ok("DELETE", f"{CONFIGS}?dryRun=All")
+    assert (await api.ok("GET", f"{CONFIGS}/c"))["metadata"]["name"] == "c"
+
+
+async def test_a_collection_is_deleted_by_its_selector(api: Any) -> None:
+    for name, app in (("a", "x"), ("b", "y"), ("c", "x")):
+        await api.ok("POST", CONFIGS, {"metadata": {"name": name, "labels": {"app": app}}})
+    await api.ok("DELETE", f"{CONFIGS}?labelSelector=app%3Dx")
+    assert [item["metadata"]["name"] for item in (await api.ok("GET", CONFIGS))["items"]] == ["b"]
+
+
+async def test_unknown_fields_warn_in_a_header_or_fail_when_strict(api: Any) -> None:
+    body = {"metadata": {"name": "c"}, "dta": {}}
+    async with api.http.post(f"{api.url}{CONFIGS}", json=body) as answer:
+        assert answer.headers["Warning"] == '299 - "unknown field \\"dta\\""'
+    status, refused = await api.call("POST", f"{CONFIGS}?fieldValidation=Strict", body)
+    assert status == 400
+    assert 'unknown field "dta"' in refused["message"]
+    async with api.http.post(f"{api.url}{CONFIGS}?fieldValidation=Ignore", json=body) as answer:
+        assert "Warning" not in answer.headers
+
+
+# Lists
+
+
+async def test_a_list_comes_in_pages(api: Any) -> None:
+    for number in range(5):
+        await api.ok("POST", CONFIGS, {"metadata": {"name": f"c{number}"}})
+    seen, token = [], ""
+    while True:
+        page = await api.ok("GET", f"{CONFIGS}?limit=2" + (f"&continue={token}" if token else ""))
+        seen.append([item["metadata"]["name"] for item in page["items"]])
+        token = page["metadata"].get("continue", "")
+        if not token:
+            break
+    assert seen == [["c0", "c1"], ["c2", "c3"], ["c4"]]
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("app=x", ["a"]),
+        ("app!=x", ["b", "c"]),
+        ("app in (x,y)", ["a", "b"]),
+        ("app notin (x)", ["b", "c"]),
+        ("app", ["a", "b"]),
+        ("!app", ["c"]),
+        ("app=x,tier=db", []),
+        ("app==x,tier", ["a"]),
+        ("", ["a", "b", "c"]),
+    ],
+)
+async def test_labels_select(api: Any, selector: str, names: list[str]) -> None:
+    for name, labels in (("a", {"app": "x", "tier": "web"}), ("b", {"app": "y"}), ("c", {})):
+        api.registry.create("configmaps", {"metadata": {"name": name, "labels": labels}})
+    listed = await api.ok("GET", f"{CONFIGS}?labelSelector={selector.replace(' ', '%20')}")
+    assert [item["metadata"]["name"] for item in listed["items"]] == names
+
+
+@pytest.mark.usefixtures("pod")
+async def test_fields_select(api: Any) -> None:
+    api.registry.create("pods", {**POD, "metadata": {"name": "q"}})
+    api.registry.patch("pods", "default", "q", {"status": {"phase": "Running"}}, subresource="status")
+
+    async def names(selector: str) -> list[str]:
+        listed = await api.ok("GET", f"/api/v1/pods?fieldSelector={selector}")
+        return [item["metadata"]["name"] for item in listed["items"]]
+
+    assert await names("status.phase=Running") == ["q"]
+    assert await names("status.phase!=Running") == ["p"]
+    assert await names("metadata.name=p,metadata.namespace=default") == ["p"]
+    assert await names("spec.nodeName=") == ["p", "q"]
+
+
+async def test_a_list_is_of_the_present(api: Any) -> None:
+    status, answer = await api.call("GET", f"{CONFIGS}?resourceVersion=99999")
+    assert (status, answer["reason"]) == (504, "Timeout")
+    status, _ = await api.call("GET", f"{CONFIGS}?resourceVersion=1&resourceVersionMatch=Exact")
+    assert status == 410
+    assert (await api.call("GET", f"{CONFIGS}?resourceVersion=1"))[0] == 200
+
+
+async def test_tables_have_rows_with_metadata(api: Any, pod: Any) -> None:
+    table = await api.ok("GET", "/api/v1/pods", headers=TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]][:5] == [
+        "Name", "Ready", "Status", "Restarts", "Age",
+    ]  # fmt: skip
+    assert table["rows"][0]["cells"][:4] == ["p", "0/1", "Pending", "0"]
+    assert table["rows"][0]["object"]["metadata"]["uid"] == pod["metadata"]["uid"]
+    whole = await api.ok("GET", "/api/v1/pods?includeObject=Object", headers=TABLE)
+    assert whole["rows"][0]["object"]["kind"] == "Pod"
+
+
+async def test_metadata_alone_can_be_asked_for(api: Any, pod: Any) -> None:
+    headers = {"Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"}
+    listed = await api.ok("GET", "/api/v1/pods", headers=headers)
+    assert listed["kind"] == "PartialObjectMetadataList"
+    assert set(listed["items"][0]) == {"kind", "apiVersion", "metadata"}
+    assert listed["items"][0]["metadata"]["uid"] == pod["metadata"]["uid"]
+
+
+async def test_events_have_two_views_of_the_same(api: Any) -> None:
+    event = {
+        "metadata": {"name": "e"},
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "note": "hello",
+        "reason": "Greeted",
+        "type": "Normal",
+        "reportingController": "x",
+    }
+    made = await api.ok("POST", "/apis/events.k8s.io/v1/namespaces/default/events", event)
+    assert made["note"] == "hello"
+    core = await api.ok("GET", "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp")
+    assert core["items"][0]["message"] == "hello"
+    watch = await api.watch("/apis/events.k8s.io/v1/events")
+    assert (await watch.next())["object"]["apiVersion"] == "events.k8s.io/v1"
+
+
+# Subresources
+
+
+async def test_scale_reads_and_writes_replicas(api: Any) -> None:
+    spec = {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": POD["spec"]},
+    }
+    api.registry.create("deployments.apps", {"metadata": {"name": "d"}, "spec": spec})
+    path = "/apis/apps/v1/namespaces/default/deployments/d/scale"
+    scale = await api.ok("GET", path)
+    assert scale["kind"] == "Scale"
+    assert scale["spec"] == {"replicas": 1}
+    assert scale["status"]["selector"] == "a=b"
+    assert (await api.ok("PUT", path, {**scale, "spec": {"replicas": 4}}))["spec"] == {"replicas": 4}
+    assert (await api.call("PUT", path, {**scale, "spec": {"replicas": 5}}))[0] == 409
+    status, answer = await api.patch(path, {"spec": {"replicas": -1}})
+    assert (status, answer["reason"]) == (422, "Invalid")
+
+
+async def test_an_eviction_respects_the_budget(api: Any) -> None:
+    for name in ("p", "q"):
+        api.registry.create("pods", {**POD, "metadata": {"name": name, "labels": {"a": "b"}}})
+        api.registry.patch("pods", "default", name, {"status": {"phase": "Running"}}, subresource="status")
+    budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}}
+    api.registry.create("poddisruptionbudgets.policy", budget)
+    status = {"status": {"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1}}
+    api.registry.patch("poddisruptionbudgets.policy", "default", "b", status, subresource="status")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    assert (await api.call("POST", "/api/v1/namespaces/default/pods/p/eviction", eviction))[0] == 201
+    assert api.registry.find("pods", "default", "p") is None
+    code, answer = await api.call("POST", "/api/v1/namespaces/default/pods/q/eviction", eviction)
+    assert (code, answer["reason"]) == (429, "TooManyRequests")
+    assert "disruption budget" in answer["message"]
+
+
+@pytest.mark.usefixtures("pod")
+async def test_logs_follow_and_are_cut(api: Any) -> None:
+    api.node.lines["p"] = [b"one\n", b"two\n"]
+    path = "/api/v1/namespaces/default/pods/p/log"
+    assert await api.ok("GET", path) == "one\ntwo\n"
+    assert await api.ok("GET", f"{path}?tailLines=1&timestamps=true") == "2026-01-01T00:00:00Z two\n"
+    assert await api.ok("GET", f"{path}?limitBytes=5") == "one\nt"
+    status, answer = await api.call("GET", f"{path}?previous=true")
+    assert (status, answer["reason"]) == (400, "BadRequest")
+    status, answer = await api.call("GET", f"{path}?container=x")
+    assert "container x is not valid for pod p" in answer["message"]
+    async with api.http.get(f"{api.url}{path}?follow=true") as following:
+        assert await following.content.readline() == b"one\n"
+        assert await following.content.readline() == b"two\n"
+        api.node.more.set()
+        assert await following.content.read() == b"and more\n"
+
+
+@pytest.mark.usefixtures("api")
+async def test_reviews_are_answered(api: Any) -> None:
+    review = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    assert (await api.ok("POST", path, review))["status"]["allowed"] is True
+    token = api.http.headers["Authorization"].split()[1]
+    reviewed = await api.ok("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": token}})
+    assert reviewed["status"]["user"]["username"] == "admin"
+
+
+# Through to pods
+
+
+@pytest.fixture
+async def backend() -> Any:
+    """A program as it might run in a pod: says what it got, streams, and echoes."""
+
+    async def say(request: web.Request) -> web.Response:
+        wanted = ("X-Forwarded-Uri", "X-Forwarded-Host", "X-Forwarded-Proto", "Authorization")
+        headers = {name: request.headers.get(name) for name in wanted}
+        return web.json_response({"path": request.path_qs, "method": request.method, "headers": headers})
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: 1\n\n")
+        await asyncio.sleep(60)
+        return response
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read(), status=418)
+
+    app = web.Application()
+    app.add_routes([web.get("/stream", stream), web.post("/echo", echo), web.get("/{any:.*}", say)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+async def test_a_pods_port_is_reached_through_the_proxy(api: Any, pod: Any, backend: int) -> None:
+    del pod
+    api.node.reachable.add("p")
+    base = f"/api/v1/namespaces/default/pods/p:{backend}/proxy"
+    said = await api.ok("GET", f"{base}/a%20b/c?x=1&y=%2F")
+    assert said["path"] == "/a%20b/c?x=1&y=%2F"
+    assert said["headers"]["X-Forwarded-Uri"] == f"{base}/a%20b/c"
+    assert said["headers"]["X-Forwarded-Host"] == api.url.removeprefix("https://")
+    assert said["headers"]["X-Forwarded-Proto"] == "https"
+    assert said["headers"]["Authorization"] is None
+    status, text = await api.call("POST", f"{base}/echo", b"bytes", headers={"Content-Type": "text/plain"})
+    assert (status, text) == (418, "bytes")
+    assert (await api.ok("GET", base.replace("pods/p", "pods/http:p") + "/z"))["path"] == "/z"
+    async with api.http.get(api.url + base, allow_redirects=False) as moved:
+        assert (moved.status, moved.headers["Location"]) == (301, f"{base}/")
+
+
+async def test_a_stream_comes_through_as_it_is_made(api: Any, pod: Any, backend: int) -> None:
+    del pod
+    api.node.reachable.add("p")
+    url = f"{api.url}/api/v1/namespaces/default/pods/p:{backend}/proxy/stream"
+    async with api.http.get(url) as answer:
+        assert answer.content_type == "text/event-stream"
+        assert await asyncio.wait_for(answer.content.readline(), 10) == b"data: 1\n"
+
+
+async def test_a_service_is_reached_by_its_endpoints(api: Any, pod: Any, backend: int) -> None:
+    del pod
+    api.node.reachable.add("p")
+    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80}]}}
+    api.registry.create("services", service)
+    path = "/api/v1/namespaces/default/services/s:web/proxy/x"
+    status, answer = await api.call("GET", path)
+    assert (status, answer["reason"]) == (503, "ServiceUnavailable")
+    address = {"ip": "192.0.2.1", "targetRef": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    subset = {"addresses": [address], "ports": [{"name": "web", "port": backend}]}
+    api.registry.create("endpoints", {"metadata": {"name": "s"}, "subsets": [subset]})
+    for name in ("s:web", "s:80", "s", "http:s:web"):
+        assert (await api.ok("GET", path.replace("s:web", name)))["path"] == "/x"
+
+
+async def test_a_pod_that_cannot_be_reached_is_503(api: Any, pod: Any, unused_tcp_port: int) -> None:
+    del pod
+    path = f"/api/v1/namespaces/default/pods/p:{unused_tcp_port}/proxy/"
+    assert (await api.call("GET", path))[0] == 503
+    api.node.reachable.add("p")
+    status, answer = await api.call("GET", path)
+    assert status == 503
+    assert "error trying to reach service" in answer["message"]
+    assert (await api.call("GET", path.replace("/p:", "/none:")))[0] == 404
+
+
+async def test_concurrent_writers_lose_no_update(api: Any) -> None:
+    await api.ok("POST", CONFIGS, {"metadata": {"name": "c"}, "data": {"n": "0"}})
+
+    async def add_one() -> None:
+        while True:
+            found = await api.ok("GET", f"{CONFIGS}/c")
+            found["data"]["n"] = str(int(found["data"]["n"]) + 1)
+            status, _ = await api.call("PUT", f"{CONFIGS}/c", found)
+            if status == 200:
+                return
+            assert status == 409
+
+    await asyncio.gather(*(add_one() for _ in range(20)))
+    assert (await api.ok("GET", f"{CONFIGS}/c"))["data"] == {"n": "20"}
+
+
+async def test_the_certificate_is_for_loopback_and_the_service_name(api: Any) -> None:
+    import ssl
+
+    trust = ssl.create_default_context(cafile=str(api.ca))
+    connector = aiohttp.TCPConnector(ssl=trust)
+    async with aiohttp.ClientSession(connector=connector) as client:
+        url = api.url.replace("127.0.0.1", "localhost")
+        async with client.get(f"{url}/healthz", server_hostname="kubernetes.default.svc") as answer:
+            assert answer.status == 200
+    assert api.kubeconfig.stat().st_mode & 0o777 == 0o600
