@@ -9,6 +9,7 @@ renewal that waits for a check, a status or another node.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -75,10 +76,10 @@ class NodeLease:
             pause = RETRY_EVERY_S if self.error else RENEW_EVERY_S
             pause -= self._clock.monotonic() - started
             idle = self.settled and not self.wanted
-            try:
-                await asyncio.wait_for(self._wake.wait(), None if idle else max(0.0, pause))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                # Not wait_for: Python 3.11's loses a cancellation that comes as the event is set.
+                async with asyncio.timeout(None if idle else max(0.0, pause)):
+                    await self._wake.wait()
 
     async def _renew(self) -> None:
         wanted = self.wanted

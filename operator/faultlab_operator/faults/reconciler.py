@@ -9,6 +9,7 @@ of what the status says, two partitions of one system at once.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from datetime import timedelta
@@ -47,6 +48,8 @@ PROVE_WINDOW_S = 3.0
 VERIFY_WINDOW_S = 10.0
 """How long probes are repeated after the heal; then HealVerified is False for good."""
 AGENT_WAIT_S = 1.5
+ROLES_WITHIN_S = 0.4
+"""How long members may take to say who leads; a member that does not answer does not count as leading."""
 SOON_S = 0.1
 HOLD_S = 0.5
 FOLLOW_S = 0.2
@@ -131,6 +134,7 @@ class PartitionReconciler:
             try:
                 scope = find_scope(partition, self._services.cache)
                 self._alone(obj, scope)
+                await self._ask_who_leads(scope)
                 selection, seed = self._select(partition, scope)
             except NotYet as error:
                 return await self._wait_to_choose(partition, write, error)
@@ -149,6 +153,12 @@ class PartitionReconciler:
             await write.save("Selected", f"cuts {status.cut}")
         current = self._services.cache.get(KIND, write.namespace, write.name)
         return 0.0 if current is None else await self._inject(current, write)
+
+    async def _ask_who_leads(self, scope: Scope) -> None:
+        """Has the hub know the roles of this moment, as far as members answer in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROLES_WITHIN_S):
+                await self._services.members.refresh(scope.namespace, scope.system)
 
     async def _wait_to_choose(
         self, partition: NetworkPartition, write: Writer, error: NotYet

@@ -40,7 +40,8 @@ class JudgeProcess:
             self.error = f"the judge could not be started: {error}"
             return
         try:
-            _, said = await asyncio.wait_for(process.communicate(), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                _, said = await process.communicate()
             if process.returncode != 0:
                 last = said.decode(errors="replace").strip().splitlines()[-1:]
                 self.error = f"the judge ended with code {process.returncode}: {' '.join(last)[:500]}"

@@ -101,7 +101,8 @@ class ScenarioReconciler:
         problems = []
         for action in step.actions:
             try:
-                await asyncio.wait_for(world.perform(action), ACTION_TIMEOUT_S)
+                async with asyncio.timeout(ACTION_TIMEOUT_S):
+                    await world.perform(action)
             except (OperatorError, TimeoutError, OSError) as error:
                 problems.append(f"{type(action).__name__}: {error or type(error).__name__}")
                 log.warning("%s", problems[-1])

@@ -174,6 +174,9 @@ class FakeMembers:
     def statuses(self, _namespace: str, _name: str) -> dict[str, MemberView]:
         return self.views
 
+    async def refresh(self, _namespace: str, _name: str) -> None:
+        """They are always fresh."""
+
     def lead(self, leader: str | None, members: tuple[str, ...], term: int = 3) -> None:
         self.views = {
             name: MemberView(
