@@ -254,7 +254,8 @@ class ContainerRunner:
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _terminate(self, grace_s: float) -> None:
         process = self._process
@@ -331,8 +332,9 @@ class ContainerRunner:
 
         started = await self._context.launcher.execute(self._process.pid, command, self._env, collect)
         try:
-            code = await asyncio.wait_for(started.exited, timeout_s)
-        except TimeoutError:
+            async with asyncio.timeout(timeout_s):
+                code = await started.exited
+        except (TimeoutError, asyncio.CancelledError):
             with suppress(ProcessLookupError):
                 started.kill_group()
             raise

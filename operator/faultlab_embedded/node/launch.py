@@ -130,7 +130,8 @@ class Launcher:
             _read_stream(err_read, "stderr", output)
             pipes.remove(out_read)
             pipes.remove(err_read)
-            lines = await asyncio.wait_for(_read_all(status_read), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                lines = await _read_all(status_read)
         except TimeoutError as error:
             raise StartFailed(f"the container did not start within {START_TIMEOUT_S:.0f} s") from error
         finally:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from faultlab_embedded.node.images import ImageTable
 from faultlab_embedded.world.errors import NamespacesForbidden, NotLinux, StartFailed
 from faultlab_embedded.world.holding import request_persist
 from faultlab_embedded.world.home import Home, WorldInfo
+from faultlab_embedded.world.lifecycle import end
 
 Object = Mapping[str, Any]
 LOOPBACK = "127.0.0.1"
@@ -119,7 +119,7 @@ def _start(
         )
         os.write(document, json.dumps(asdict(order)).encode())
         os.lseek(document, 0, os.SEEK_SET)
-        supervisor = subprocess.Popen(
+        starter = subprocess.Popen(
             [sys.executable, "-m", "faultlab_embedded.world.supervisor", str(document)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -133,25 +133,21 @@ def _start(
     try:
         answer = _read_answer(ready_read, timeout_s)
     except BaseException:
-        supervisor.terminate()
+        end(place)
         raise
     finally:
         os.close(ready_read)
-    return _judge(place, answer, supervisor, timeout_s)
+        starter.wait()
+    return _judge(place, answer, timeout_s)
 
 
-def _judge(
-    place: Home, answer: dict[str, Any], supervisor: subprocess.Popen[bytes], timeout_s: float
-) -> WorldInfo:
+def _judge(place: Home, answer: dict[str, Any], timeout_s: float) -> WorldInfo:
     if answer.get("ready"):
-        supervisor.returncode = 0  # it outlives this process; nothing waits for it here
         info = place.read_info()
         if info is not None:
             return info
         answer = {"error": "it said that it was ready and left no world.json"}
-    supervisor.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        supervisor.wait(5)
+    end(place)
     if answer.get("kind") == "namespaces":
         raise NamespacesForbidden(str(answer["error"]))
     reason = answer.get("error") or f"no word within {timeout_s:.0f} s"

@@ -32,14 +32,15 @@ def down(home: Path, *, purge: bool = False) -> bool:
     with place.taking_turns(_TURN_S):
         was_alive = place.is_alive()
         if was_alive:
-            _end(place)
+            end(place)
         place.clear_leftovers()
         if purge:
             place.purge()
         return was_alive
 
 
-def _end(place: Home) -> None:
+def end(place: Home) -> None:
+    """Sends SIGTERM, then SIGKILL, until the world is gone. Raises StopFailed."""
     for number, patience_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _KILL_S)):
         pid = place.supervisor_pid()
         if pid is not None and place.is_alive():

@@ -111,7 +111,8 @@ class _World:
         static.cancel()
         if not self._stop.is_set():
             self._write_info(self._order["persist"])
-            answer(self._order["ready_fd"], ready=True)
+            if not answer(self._order["ready_fd"], ready=True):
+                return  # who wanted this world died or gave up waiting
             os.close(self._order["ready_fd"])
             await stopped
 

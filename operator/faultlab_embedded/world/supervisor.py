@@ -1,9 +1,9 @@
 """The process between the machine and the world: makes the namespaces, waits, tidies up.
 
-It is the parent of the world's PID 1. If it dies, the kernel kills the world (parent-death signal, and the
-world reads a pipe of which this process holds the other end); if the world dies, the kernel kills every pod
-with it. So a SIGKILL of any of them leaves no process, namespace or mount behind. Run by the launcher as
-`python -m faultlab_embedded.world.supervisor FD`, where FD holds an `Order`.
+It is no child of the launcher, and the parent of the world's PID 1. If it dies, the kernel kills the world
+(parent-death signal, and the world reads a pipe of which this process holds the other end); if the world
+dies, the kernel kills every pod with it. So a SIGKILL of any of them leaves no process, namespace or mount
+behind. Run by the launcher as `python -m faultlab_embedded.world.supervisor FD`, where FD holds an `Order`.
 
 Keep the imports small: the process is forked.
 """
@@ -34,6 +34,8 @@ def main() -> None:
     """Reads the order, becomes the world's parent, ends with it."""
     with os.fdopen(int(sys.argv[1]), "rb") as source:
         order: dict[str, Any] = json.loads(source.read())
+    if os.fork():
+        os._exit(0)  # the launcher has waited for this one, and no zombie of the other stays with it
     home = Home(Path(order["home"]))
     ready: int = order["ready_fd"]
     try:
@@ -65,10 +67,13 @@ def main() -> None:
         home.purge()
 
 
-def answer(fd: int, **fields: Any) -> None:
-    """One line to the launcher; it may be gone."""
-    with suppress(OSError):
+def answer(fd: int, **fields: Any) -> bool:
+    """One line to the launcher; False if it is gone."""
+    try:
         os.write(fd, json.dumps(fields).encode() + b"\n")
+    except OSError:
+        return False
+    return True
 
 
 def _enter(uid: int, gid: int) -> None:

@@ -27,6 +27,7 @@ from faultlab_embedded.world import (
     status,
     up,
 )
+from faultlab_embedded.world.home import Home
 
 pytestmark = pytest.mark.e2e
 Until = Callable[..., Any]
@@ -167,6 +168,22 @@ def test_down_ends_stubborn_pods_within_seconds_and_keeps_the_state(
     assert again.container("keeper")["restartCount"] == 1
     assert again.phase("once") == "Failed", "restartPolicy Never is never run twice"
     until(lambda: next((home / "claims").glob("*/f")).read_text() == "start\nstart\n", "its data is kept")
+
+
+def test_world_whose_launcher_was_killed_ends_by_itself(home: Path, start_world: Start, until: Until) -> None:
+    start_world(home.with_name("probe"))  # skips where namespaces are forbidden
+    down(home.with_name("probe"), purge=True)
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom faultlab_embedded.world import up\nup(Path(sys.argv[1]))"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", script, str(home)])
+    place = Home(home)
+    until(lambda: place.is_alive(), "the supervisor has begun")
+    assert status(home) is None
+    launcher.kill()
+    launcher.wait()
+    until(lambda: not place.is_alive(), "it ends")
+    assert not place.info.exists()
 
 
 @pytest.mark.parametrize("victim", ["pid", "world_pid"])
