@@ -68,14 +68,15 @@ class NodeLease:
         return 0.0 if self._sent_at is None else self._sent_at + LEASE_MS / 1000
 
     async def run(self) -> None:
-        """Renews until cancelled; an idle node costs nothing."""
+        """Renews until cancelled. A node on which nothing is wanted is left alone once its agent has
+        said so or, should the agent be gone, once every lease there has ended."""
         while True:
             self._wake.clear()
             started = self._clock.monotonic()
             await self._renew()
             pause = RETRY_EVERY_S if self.error else RENEW_EVERY_S
             pause -= self._clock.monotonic() - started
-            idle = self.settled and not self.wanted
+            idle = not self.wanted and (self.settled or self._clock.monotonic() >= self.free_at())
             with contextlib.suppress(TimeoutError):
                 # Not wait_for: Python 3.11's loses a cancellation that comes as the event is set.
                 async with asyncio.timeout(None if idle else max(0.0, pause)):

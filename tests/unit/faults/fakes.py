@@ -148,6 +148,10 @@ class FakeAgents:
         await self._asked(node)
         return CollectedProbes({name: tuple(self.mail.pop(name)) for name in wanted.socket_ids})
 
+    def cut_on(self, node: str) -> bool:
+        """Whether anything still stands in the node's kernel."""
+        return any(until > time.monotonic() for until, _ in self.held.get(node, {}).values())
+
     def is_cut(self, source: str, target: str) -> bool:
         """Whether the target does not hear the source now."""
         now = time.monotonic()

@@ -124,6 +124,32 @@ async def test_an_operator_that_is_back_within_the_lease_goes_on_as_if_nothing_h
     assert lab.status(key)["cutEdges"] == before
 
 
+async def test_an_agent_that_is_away_for_longer_than_the_lease_interrupts_the_fault(lab: Lab) -> None:
+    key = await lab.partition(topology=MINORITY, duration="60s")
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("observedAt"))
+        lab.agents.down = {"node-0"}
+        await until(lambda: lab.conditions(key).get("Renewed") == "False")
+        assert "node-0 cannot be reached" in lab.message(key, "Renewed")
+        await until(lambda: not lab.agents.cut_on("node-0"), within_s=4.0)
+        lab.agents.down = set()
+        await until(lambda: lab.conditions(key).get("Interrupted") == "True")
+        await until(lambda: lab.agents.cut_on("node-0") and lab.conditions(key)["Renewed"] == "True")
+        await until(lambda: lab.conditions(key)["EffectObserved"] == "True")
+
+
+async def test_an_agent_that_is_away_at_the_heal_is_waited_for_until_its_lease_has_ended(lab: Lab) -> None:
+    key = await lab.partition(topology=MINORITY, duration="1s")
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("observedAt"))
+        lab.agents.down = {"node-1"}
+        await until(lambda: lab.status(key).get("healedAt"), within_s=6.0)
+        assert not any(lab.agents.is_cut(a, b) for a in MEMBERS for b in MEMBERS)
+        assert lab.conditions(key)["HealVerified"] == "Unknown"
+        lab.agents.down = set()
+        await until(lambda: lab.status(key).get("healVerifiedAt"))
+
+
 async def test_an_operator_that_finds_an_expired_fault_heals_it(lab: Lab) -> None:
     key = await lab.partition(topology=MINORITY, duration="400ms")
     async with driven(lab, key):
