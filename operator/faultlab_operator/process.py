@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 LISTS_PATIENCE_S: Final = 60.0
 """How long the API server may be away at the start before the process gives up and is restarted."""
 
+REFILL_S: Final = 60.0
+"""Between lists of everything."""
+
 STOPS_WITHIN_S: Final = 1.0
 """How long a part of the process is waited for when it is to end; then the process ends without it."""
 
@@ -95,6 +98,7 @@ class Operator:
         ours = [
             asyncio.create_task(self._queue.run(reconcilers), name="work queue"),
             asyncio.create_task(announcer.run(), name="announcer"),
+            asyncio.create_task(self._refill(services.kube), name="refill"),
             asyncio.create_task(self._stop.wait(), name="stop"),
         ]
         log.info(
@@ -149,6 +153,15 @@ class Operator:
                     raise
                 log.warning("%s; trying again", error)
                 await asyncio.sleep(0.5)
+
+    async def _refill(self, kube: KubeClient) -> None:
+        """Lists again now and then: watches may have missed a deletion."""
+        while True:
+            await asyncio.sleep(REFILL_S)
+            try:
+                await watch.fill(self._cache, kube, self._settings.watch_namespaces)
+            except OperatorError as error:
+                log.warning("%s; listing again in %d s", error, REFILL_S)
 
     def _connect(self, members: MembersHub, loads: LoadsHub) -> None:
         def changed(key: Key, before: Object | None, now: Object | None) -> None:

@@ -70,11 +70,9 @@ class Cache:
         del known[key.namespace, key.name]
         self._tell(key, before, None)
 
-    def keep_only(self, kind: str, present: "set[tuple[str, str]]") -> None:
-        """Forgets the objects of a kind that a complete list did not have."""
-        for where, obj in list(self._objects.get(kind, {}).items()):
-            if where not in present:
-                self.drop(obj)
+    def keys(self, kind: str) -> set[Key]:
+        """The keys of all known objects of a kind."""
+        return {Key(kind, *where) for where in self._objects.get(kind, {})}
 
     def _tell(self, key: Key, before: Object | None, now: Object | None) -> None:
         for listener in self._listeners:

@@ -11,7 +11,7 @@ import kopf
 
 from faultlab_operator.api import KINDS
 from faultlab_operator.core.cache import Cache, Object
-from faultlab_operator.core.keys import Key
+from faultlab_operator.core.keys import Key, key_of
 from faultlab_operator.errors import NotFound
 from faultlab_operator.kube.client import KubeClient
 from faultlab_operator.kube.resources import RESOURCES, WATCHED, is_ours
@@ -44,19 +44,32 @@ def _handler(kind: str, api_version: str, cache: Cache) -> Any:
 
 
 async def fill(cache: Cache, kube: KubeClient, namespaces: tuple[str, ...]) -> None:
-    """Lists everything once, so that the first reconciles see a whole world and not what kopf's
-    watches happen to have brought so far. Kinds that the API server does not know are passed over."""
+    """Makes the cache what the API server has now.
+
+    At the start: the first reconciles see a whole world, not what watches happen to have brought so
+    far. Later: kopf does not tell of what was deleted while a watch was interrupted. Kinds that the
+    API server does not know are passed over.
+    """
     for kind in WATCHED:
         scopes: Iterable[str | None] = namespaces if namespaces and RESOURCES[kind].namespaced else (None,)
+        before = cache.keys(kind)
+        listed: set[Key] = set()
         for namespace in scopes:
             try:
                 objects = await kube.list(kind, namespace)
             except NotFound:
                 log.info("the API server does not know %s yet", kind)
-                continue
+                objects = []
             for obj in objects:
                 if is_ours(kind, obj["metadata"].get("labels")):
                     cache.put(obj)
+                    listed.add(key_of(obj))
+        # What came while the list was under way was not there before it.
+        for gone in before - listed:
+            known = cache.get(*gone)
+            if known is not None:
+                log.info("%s is gone, which no watch told", gone)
+                cache.drop(known)
 
 
 def keys_to_wake(key: Key, obj: Object, cache: Cache) -> set[Key]:

@@ -77,9 +77,12 @@ def digest(*documents: Any) -> str:
     return hashlib.sha256(packed).hexdigest()[:16]
 
 
-def http_probe(path: str, port: str, *, period_s: int, failures: int, timeout_s: int = 1) -> Object:
+def http_probe(
+    path: str, port: str, *, period_s: int, failures: int, timeout_s: int = 1, delay_s: int = 0
+) -> Object:
     return {
         "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
+        "initialDelaySeconds": delay_s,
         "periodSeconds": period_s,
         "timeoutSeconds": timeout_s,
         "failureThreshold": failures,

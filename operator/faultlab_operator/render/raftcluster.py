@@ -149,7 +149,9 @@ def _pod_spec(cluster: RaftCluster, image: str) -> Object:
                 ],
                 "resources": resources(cluster.spec.resources),
                 "securityContext": CONTAINER_SECURITY,
-                "livenessProbe": http_probe("/healthz", "admin", period_s=5, failures=6, timeout_s=3),
+                "livenessProbe": http_probe(
+                    "/healthz", "admin", period_s=5, failures=6, timeout_s=3, delay_s=10
+                ),
                 "readinessProbe": http_probe("/readyz", "admin", period_s=1, failures=2),
                 "volumeMounts": [
                     {"name": "config", "mountPath": "/config", "readOnly": True},

@@ -3,7 +3,8 @@
 from typing import Any
 
 from faultlab_operator.core import Cache, Key
-from faultlab_operator.handlers.watch import keys_to_wake
+from faultlab_operator.handlers.watch import fill, keys_to_wake
+from faultlab_operator.kube.resources import WATCHED
 
 
 def obj(kind: str, name: str, version: int = 1, uid: str = "u", **more: Any) -> dict[str, Any]:
@@ -88,3 +89,41 @@ def test_a_cluster_wakes_whoever_names_it() -> None:
         Key("LoadTest", "ns", "w"),
         Key("NetworkPartition", "ns", "cut"),
     }
+
+
+class Lists:
+    """An API server that is only listed; `meanwhile` happens during the list of RaftClusters."""
+
+    def __init__(self, objects: list[dict[str, Any]], meanwhile: Any = None) -> None:
+        self._objects, self._meanwhile = objects, meanwhile
+
+    async def list(self, kind: str, _namespace: str | None = None) -> list[dict[str, Any]]:
+        assert kind in WATCHED
+        if kind == "RaftCluster" and self._meanwhile is not None:
+            self._meanwhile()
+        return [made for made in self._objects if made["kind"] == kind]
+
+
+async def test_a_list_tells_of_a_deletion_that_no_watch_told() -> None:
+    cache = Cache()
+    gone, stays = obj("RaftCluster", "gone"), obj("RaftCluster", "stays")
+    cache.put(gone)
+    heard: list[Key] = []
+    cache.listen(lambda key, _before, now: heard.append(key) if now is None else None)
+    await fill(cache, Lists([stays]), ())  # type: ignore[arg-type]
+    assert heard == [Key("RaftCluster", "ns", "gone")]
+    assert cache.keys("RaftCluster") == {Key("RaftCluster", "ns", "stays")}
+
+
+async def test_what_comes_during_a_list_is_not_lost() -> None:
+    cache = Cache()
+    await fill(cache, Lists([], meanwhile=lambda: cache.put(obj("RaftCluster", "new"))), ())  # type: ignore[arg-type]
+    assert cache.keys("RaftCluster") == {Key("RaftCluster", "ns", "new")}
+
+
+async def test_foreign_pods_are_not_kept() -> None:
+    cache = Cache()
+    ours = obj("Pod", "ours", metadata={"labels": {"app.kubernetes.io/managed-by": "faultlab"}})
+    agent = obj("Pod", "agent", metadata={"labels": {"app.kubernetes.io/name": "faultlab-agent"}})
+    await fill(cache, Lists([ours, agent, obj("Pod", "foreign")]), ())  # type: ignore[arg-type]
+    assert {key.name for key in cache.keys("Pod")} == {"ours", "agent"}
