@@ -12,6 +12,7 @@ from faultlab_operator.scenario.manifests import fault_manifest, load_manifest, 
 from faultlab_operator.scenario.ownership import whose
 from faultlab_operator.scenario.record import HISTORY_FILE
 from faultlab_operator.scenario.run import Run
+from faultlab_operator.scenario.sweeping import clean_up
 from faultlab_operator.scenario.world import (
     Action,
     ApplyLoad,
@@ -83,7 +84,7 @@ class KubernetesWorld:
             case Judge():
                 self._judge()
             case Cleanup():
-                await self._clean_up()
+                await clean_up(self._services, self._scenario)
 
     def _lost(self) -> str:
         lost = {
@@ -131,21 +132,16 @@ class KubernetesWorld:
             self._namespace, name, run.directory / HISTORY_FILE, timeout_s=HISTORY_TIMEOUT_S
         )
         run.history_complete = status is not None and status.phase == "finished"
+        self._write_record()
         log.info("history of %s collected: %d bytes", self._scenario.metadata.name, size)
 
     def _judge(self) -> None:
         if self._run.judge is not None:
             return
         self._run.recorder.place()
-        faults = tuple(fault.record for fault in self.seen.faults.values())
-        self._run.write(self._scenario, self.progress, faults, self._seed)
+        self._write_record()
         self._run.start_judge()
 
-    async def _clean_up(self) -> None:
-        """Load first, so that it does not see its system go."""
-        names = [("LoadTest", load_name(self._scenario))]
-        names += [(system.kind, system.metadata.name) for system in self._scenario.spec.systems]
-        for kind, name in names:
-            obj = self._services.cache.get(kind, self._namespace, name)
-            if obj is not None and whose(obj, self._scenario, self._services.cache) == "ours":
-                await self._services.kube.delete(kind, self._namespace, name, uid=obj["metadata"]["uid"])
+    def _write_record(self) -> None:
+        faults = tuple(fault.record for fault in self.seen.faults.values())
+        self._run.write(self._scenario, self.progress, faults, self._seed)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from faultlab.contract.run import Phase, PhaseRecord
+from faultlab.contract.run import Phase, PhaseRecord, Verdict
 from faultlab_operator.api import ScenarioSpec
 from faultlab_operator.scenario.times import format_time, parse_time
 from faultlab_operator.scenario.world import (
@@ -40,8 +40,8 @@ FAULT_SLACK_S = 15.0
 """Beyond the last fault's end, for its injection and its heal."""
 HEAL_TIMEOUT_S = 20.0
 FINAL_READ_TIMEOUT_S = 45.0
-FAILED_LOAD_TIMEOUT_S = 5.0
-"""How long the history of a load that failed is asked for; its pod may be gone."""
+LAST_COLLECT_S = 5.0
+"""How long the history of a load that failed, or does not end, is asked for; its pod may be gone."""
 CHECK_TIMEOUT_S = 90.0
 LOOK_S = 0.25
 """Between two looks while nothing is known to be due."""
@@ -274,17 +274,17 @@ def _settle(look: _Look) -> Step:
 
 
 def _final_read(look: _Look) -> Step:
-    seen = look.seen
+    """Has the load end itself; of a load that does not, the history so far is better than none."""
+    seen, elapsed_s = look.seen, look.seconds_in("FinalRead")
+    limit_s = FINAL_READ_TIMEOUT_S
+    late = () if elapsed_s <= limit_s else (f"the final read took longer than {limit_s:.0f} s",)
     if seen.history_collected:
-        return look.on_to("Check")
-    if seen.history_error:
-        return look.on_to("Check", seen.history_error)
-    if seen.load.failed and look.seconds_in("FinalRead") > FAILED_LOAD_TIMEOUT_S:
-        return look.on_to("Check", "the failed load's history could not be had")
-    if look.seconds_in("FinalRead") > FINAL_READ_TIMEOUT_S:
-        return look.on_to("Check", f"the final read took longer than {FINAL_READ_TIMEOUT_S:.0f} s")
+        return look.on_to("Check", *late)
+    patience_s = LAST_COLLECT_S + (0.0 if seen.load.failed else limit_s)
+    if elapsed_s > patience_s:
+        return look.on_to("Check", *late, "the load's history could not be had")
     phase = seen.load.status.phase if seen.load.status is not None else None
-    if phase == "finished" or seen.load.failed:
+    if phase == "finished" or seen.load.failed or late:
         return look.wait(CollectHistory())
     return look.wait() if phase == "finishing" else look.wait(FinishLoad())
 
@@ -292,16 +292,20 @@ def _final_read(look: _Look) -> Step:
 def _check(look: _Look) -> Step:
     seen = look.seen
     if seen.verdict is not None:
-        done = look.on_to("Done")
-        policy = look.spec.cleanup
-        clean = policy == "always" or (policy == "onPass" and seen.verdict == "Pass")
-        return replace(done, actions=(Cleanup(),) if clean else (), look_after_s=None)
+        return _done(look.on_to("Done"), cleans_up(look.spec, seen.verdict))
     if seen.judge_error or look.seconds_in("Check") > CHECK_TIMEOUT_S:
         reason = seen.judge_error or f"the judge took longer than {CHECK_TIMEOUT_S:.0f} s"
-        done = look.on_to("Done", reason)
-        clean = look.spec.cleanup == "always"
-        return replace(done, actions=(Cleanup(),) if clean else (), look_after_s=None)
+        return _done(look.on_to("Done", reason), cleans_up(look.spec, None))
     return look.wait(Judge())
+
+
+def _done(step: Step, clean: bool) -> Step:
+    return replace(step, actions=(Cleanup(),) if clean else (), look_after_s=None)
+
+
+def cleans_up(spec: ScenarioSpec, verdict: Verdict | None) -> bool:
+    """Whether systems and load go after this verdict."""
+    return spec.cleanup == "always" or (spec.cleanup == "onPass" and verdict == "Pass")
 
 
 _BEFORE_HEAL = frozenset({"Deploy", "Healthy", "WarmUp", "Fault"})

@@ -17,17 +17,18 @@ from faultlab_operator.errors import BadSpec, OperatorError
 from faultlab_operator.handlers.problems import model_problem
 from faultlab_operator.kube.conditions import set_condition
 from faultlab_operator.scenario.kubernetes import KubernetesWorld
-from faultlab_operator.scenario.machine import Progress, Step, plan
+from faultlab_operator.scenario.machine import Progress, Step, cleans_up, plan
 from faultlab_operator.scenario.progress import progress_of, set_progress, set_verdict
 from faultlab_operator.scenario.run import Run
 from faultlab_operator.scenario.store import RunStore
-from faultlab_operator.scenario.sweeping import sweep
+from faultlab_operator.scenario.sweeping import clean_up, sweep
 from faultlab_operator.scenario.telling import tell
 from faultlab_operator.scenario.world import Cleanup, Observation
 
 log = logging.getLogger(__name__)
 
 KIND = "Scenario"
+TIDY_AGAIN_S = 1.0
 ACTION_TIMEOUT_S = 45.0
 """Longer than any request that an action makes."""
 
@@ -69,7 +70,7 @@ class ScenarioReconciler:
         self._uids[key] = scenario.metadata.uid
         if scenario.status.phase == "Done":
             await self._close_run(scenario.metadata.uid)
-            return None
+            return await self._tidy(scenario)
         return await self._look(scenario)
 
     async def _look(self, scenario: Scenario) -> float | None:
@@ -90,11 +91,20 @@ class ScenarioReconciler:
         if step.progress.phase == "Done":
             await self._close_run(scenario.metadata.uid)
         else:
-            names = tuple(system.metadata.name for system in scenario.spec.systems)
-            self._systems[scenario.metadata.uid] = names
+            self._systems[scenario.metadata.uid] = _systems(scenario)
         if any(isinstance(action, Cleanup) for action in step.actions):
             self._sweep(scenario.metadata.namespace, scenario.metadata.uid)
         return step.look_after_s
+
+    async def _tidy(self, scenario: Scenario) -> float | None:
+        """A cleanup that failed when the run was done is made up for."""
+        if not cleans_up(scenario.spec, scenario.status.verdict):
+            return None
+        if await clean_up(self._services, scenario):
+            self._systems[scenario.metadata.uid] = _systems(scenario)
+            return TIDY_AGAIN_S
+        self._sweep(scenario.metadata.namespace, scenario.metadata.uid)
+        return None
 
     async def _perform(self, world: KubernetesWorld, step: Step) -> str:
         """Does what is to be done; says what did not work, which is asked for again."""
@@ -186,3 +196,7 @@ class ScenarioReconciler:
         run = self._runs.pop(uid, None)
         if run is not None:
             await run.close()
+
+
+def _systems(scenario: Scenario) -> tuple[str, ...]:
+    return tuple(system.metadata.name for system in scenario.spec.systems)

@@ -1,4 +1,4 @@
-"""What a scenario's systems leave behind when they are gone: their members' volumes.
+"""What a scenario leaves behind, and how it goes: its systems and load, then their members' volumes.
 
 A volume claim outlives its StatefulSet on purpose: a member that comes back finds its log. But a system
 that was made for one run does not come back, and the next run must not start from its data.
@@ -8,16 +8,36 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from faultlab_operator.api import Scenario
 from faultlab_operator.core import Services
 from faultlab_operator.errors import OperatorError
 from faultlab_operator.render.common import SYSTEM_NAME, selector_labels
 from faultlab_operator.render.raftcluster import APP, COMPONENT
+from faultlab_operator.scenario.manifests import load_name
+from faultlab_operator.scenario.ownership import whose
 
 log = logging.getLogger(__name__)
 
 PODS_GONE_WITHIN_S = 30.0
 """Then the claims are left: the system, or one of its name, lives."""
 LOOK_S = 0.5
+
+
+async def clean_up(services: Services, scenario: Scenario) -> bool:
+    """Deletes the load and the systems that are this scenario's; whether there were any.
+
+    Load first, so that it does not see its system go. Raises KubeError.
+    """
+    namespace = scenario.metadata.namespace
+    names = [("LoadTest", load_name(scenario))]
+    names += [(system.kind, system.metadata.name) for system in scenario.spec.systems]
+    found = False
+    for kind, name in names:
+        obj = services.cache.get(kind, namespace, name)
+        if obj is not None and whose(obj, scenario, services.cache) == "ours":
+            found = True
+            await services.kube.delete(kind, namespace, name, uid=obj["metadata"]["uid"])
+    return found
 
 
 async def sweep(services: Services, namespace: str, systems: Iterable[str]) -> None:

@@ -57,8 +57,6 @@ class Observation:
     load: LoadSeen = LoadSeen()
     faults: dict[str, FaultSeen] = field(default_factory=dict)
     history_collected: bool = False
-    history_error: str = ""
-    """Why collecting failed for good."""
     verdict: Verdict | None = None
     judge_error: str = ""
     lost: str = ""

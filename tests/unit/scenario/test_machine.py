@@ -173,6 +173,10 @@ def never_finishes(world: SimulatedWorld) -> None:
         world.seen = replace(world.seen, load=replace(world.seen.load, status=running))
 
 
+def history_cannot_be_had(world: SimulatedWorld) -> None:
+    world.seen = replace(world.seen, history_collected=False)
+
+
 def judge_fails(world: SimulatedWorld) -> None:
     world.seen = replace(world.seen, verdict=None, judge_error="the judge ended with code 2")
 
@@ -185,6 +189,7 @@ def judge_fails(world: SimulatedWorld) -> None:
         (fault_refused, "run-fault-1 was refused: no"),
         (never_heals, "the heal of run-fault-1 was not verified in time"),
         (never_finishes, "the final read took longer than 45 s"),
+        (history_cannot_be_had, "the load's history could not be had"),
         (judge_fails, "the judge ended with code 2"),
     ],
 )

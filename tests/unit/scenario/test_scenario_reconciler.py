@@ -16,6 +16,7 @@ from faultlab.contract.member import MemberEvent
 from faultlab.contract.run import RunEvent, VerdictDocument
 from faultlab.history.events import Event, write_events
 from faultlab_operator.core import Cache, Key, Services, Settings, SystemClock, rfc3339
+from faultlab_operator.errors import Unavailable
 from faultlab_operator.http.live import LiveViews
 from faultlab_operator.kube.merge import merge_patch
 from faultlab_operator.scenario.reconciler import ScenarioReconciler
@@ -299,6 +300,23 @@ async def test_a_fault_that_somebody_deletes_is_not_made_again(lab: Lab) -> None
     await reconciler.close()
     assert lab.cache.get("NetworkPartition", NAMESPACE, "run-fault-1") is None
     assert status["faults"][0]["name"] == "run-fault-1"
+
+
+async def test_a_cleanup_that_failed_is_made_up_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: Any, **__: Any) -> bool:
+        raise Unavailable(503, "Down", "the API server is away")
+
+    key = await lab.scenario()
+    reconciler = ScenarioReconciler(lab.services)
+    with monkeypatch.context() as broken:
+        broken.setattr(lab.kube, "delete", fails)
+        status = await run(lab, key, reconciler)
+    assert status["verdict"] is not None
+    assert lab.cache.get("RaftCluster", NAMESPACE, "demo") is not None
+    assert await reconciler.reconcile(key) is not None
+    assert lab.cache.get("RaftCluster", NAMESPACE, "demo") is None
+    assert await reconciler.reconcile(key) is None
+    await reconciler.close()
 
 
 async def test_lost_events_make_the_run_inconclusive(lab: Lab) -> None:
