@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faultlab.checker.append import AppendModel
 from faultlab.checker.errors import UnknownModelError
-from faultlab.checker.explain import explain
+from faultlab.checker.explain import explain, operations_of
 from faultlab.checker.kv import KvModel
 from faultlab.checker.models import Model, MutexModel, RegisterModel, Search
 from faultlab.checker.partition import partition
@@ -83,7 +83,7 @@ def check(
                 return result("unknown", f"out of memory: more than {memory_limit_mb} MiB, at {task.name}")
         tasks = undecided
         budget *= 2
-    return result("valid", f"{len(operations)} operations on {keys} keys have an order")
+    return result("valid", f"{operations_of(len(operations))} on {keys} key{'s' * (keys != 1)} have an order")
 
 
 def _invalid(

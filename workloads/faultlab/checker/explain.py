@@ -66,11 +66,16 @@ def in_words(operation: Operation) -> str:
 _SILENT = ("write", "put", "append", "acquire", "release")
 
 
+def operations_of(count: int) -> str:
+    """`1 operation`, `2 operations`."""
+    return f"{count} operation{'s' * (count != 1)}"
+
+
 def explain(
     model: Model, name: str, window: Sequence[Operation], *, from_start: bool
 ) -> tuple[str, Attempt | None]:
     """One sentence on why the window has no order, and the attempt it speaks of."""
-    first = f"{len(window)} operations on {name} have no order"
+    first = f"{operations_of(len(window))} on {name} {'has' if len(window) == 1 else 'have'} no order"
     if not from_start:
         return f"{first}, whatever the state before them was", None
     attempt = longest_order(model, window)

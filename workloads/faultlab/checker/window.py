@@ -12,6 +12,9 @@ has none convicts the whole. In this order:
 3. *The beginning.* Where that leaves many: operations that returned before some moment are left out, with
    whatever state they led to as the start: none at all may do. Operations open at that moment may have taken
    effect before it, so their updates become info and their reads go. Then again 2.
+
+Where the first step takes too long, short stretches of the history are tried one after another, cut at
+both ends as in 1 and 3.
 """
 
 import time
@@ -23,8 +26,9 @@ import msgspec
 from faultlab.checker.models import Model
 from faultlab.history.operations import Operation
 
-_CHECK_BUDGET = 200_000
+_CHECK_BUDGET = 100_000
 _SMALL = 8
+_STRETCHES = (32, 128, 512)
 
 
 class Window(NamedTuple):
@@ -43,7 +47,12 @@ def find_window(model: Model, part: Sequence[Operation], furthest: int, deadline
     Out of time gives a larger window, never a wrong one: each was found to have no order.
     """
     shrink = _Shrink(model, deadline)
-    prefix = shrink.cut_end(list(part), furthest)
+    prefix, shortest = shrink.cut_end(list(part), furthest)
+    if not shortest:
+        stretch = shrink.sweep(list(part), furthest)
+        if stretch is not None:
+            kept, minimal = shrink.leave_out(stretch, from_start=False, until=deadline)
+            return Window(kept, False, minimal)
     best = Window(prefix, True, False)
     now = time.monotonic()
     kept, minimal = shrink.leave_out(prefix, from_start=True, until=now + (deadline - now) / 4)
@@ -62,10 +71,14 @@ class _Shrink:
         self._model = model
         self._deadline = deadline
 
+    def _has_order(self, operations: Sequence[Operation]) -> bool | None:
+        """Whether they have one from the initial state; None: it would take too long to say."""
+        return self._model.search(operations).run(_CHECK_BUDGET, self._deadline)
+
     def _has_none(self, operations: Sequence[Operation], *, from_start: bool = True) -> bool:
         """Whether it is certain that the operations have no order."""
         if from_start:
-            return self._model.search(operations).run(_CHECK_BUDGET, self._deadline) is False
+            return self._has_order(operations) is False
         searches = self._model.searches_from_any(operations)
         return searches is not None and all(
             search.run(_CHECK_BUDGET, self._deadline) is False for search in searches
@@ -87,19 +100,40 @@ class _Shrink:
                 result.extend(self._open(operation))
         return result
 
-    def cut_end(self, part: list[Operation], furthest: int) -> list[Operation]:
-        """The shortest prefix without an order; a longer one where time runs out."""
+    def cut_end(self, part: list[Operation], furthest: int) -> tuple[list[Operation], bool]:
+        """The shortest prefix without an order; (a longer one, False) where that is not quickly found."""
         ends = sorted(operation.end for operation in part if operation.end is not None)
-        low, high, step = furthest, len(ends), 1
+        low, high = furthest, len(ends)
         best = part
-        while low + 1 < high and time.monotonic() < self._deadline:
-            middle = min(low + step, high - 1) if step else (low + high) // 2
+        middle = low + 1
+        now = time.monotonic()
+        until = now + (self._deadline - now) / 3
+        while low + 1 < high and time.monotonic() < until:
             prefix = self._prefix(part, ends, middle)
-            if self._has_none(prefix):
-                high, best, step = middle, prefix, 0
+            found = self._has_order(prefix)
+            if found is None:
+                return best, False
+            if found:
+                low = middle
             else:
-                low, step = middle, 2 * step
-        return self._prefix(part, ends, high) if best is part and high < len(ends) else best
+                high, best = middle, prefix
+            middle = (low + high) // 2
+        return best, low + 1 >= high
+
+    def sweep(self, part: list[Operation], furthest: int) -> list[Operation] | None:
+        """A short stretch of the history that no state leads through, anywhere after `furthest` returns."""
+        if self._model.searches_from_any(()) is None:
+            return None
+        ends = sorted(operation.end for operation in part if operation.end is not None)
+        for size in _STRETCHES:
+            for last in range(furthest + 1, len(ends) + size // 2, size // 2):
+                if time.monotonic() > self._deadline:
+                    return None
+                prefix = self._prefix(part, ends, min(last, len(ends)))
+                stretch = self._tail(prefix, ends[last - size - 1]) if last > size else prefix
+                if self._has_none(stretch, from_start=False):
+                    return stretch
+        return None
 
     def cut_beginning(self, prefix: list[Operation]) -> list[Operation] | None:
         """The latest beginning from which no state leads on; None where none was found."""
