@@ -109,7 +109,7 @@ class MemberFollower:
             self._now.clear()
             await self.refresh()
             try:
-                async with asyncio.timeout(FAST_S if self._hurried() else SLOW_S):
+                async with asyncio.timeout(FAST_S if self._failures or self._hurried() else SLOW_S):
                     await self._now.wait()
             except TimeoutError:
                 continue
@@ -122,6 +122,9 @@ class MemberFollower:
                     breaks = 0
             except MemberUnreachable as error:
                 log.debug("%s", error)
+            if breaks == 0:
+                # A stream mostly breaks because its process ended.
+                self.poll_now()
             await asyncio.sleep(RECONNECT_S[min(breaks, len(RECONNECT_S) - 1)])
             breaks += 1
 
