@@ -41,6 +41,9 @@ def hold(home: Path) -> Iterator[WorldInfo]:
                 last = _ask(connection, "bye")
     if last != "staying":
         place.wait_dead(_END_S)
+        with place.taking_turns(_END_S):
+            if not place.is_alive():
+                place.tidy()  # the supervisor has done it, unless it was killed
 
 
 def request_persist(place: Home) -> None:

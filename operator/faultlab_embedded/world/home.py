@@ -3,6 +3,7 @@
     world.log        what the world's process says
     world.json       where to reach the world that runs (`WorldInfo`)
     alive            held locked (flock) by the world's supervisor as long as it lives; holds its PID
+    temporary        there while the state is to go with the world (not persistent, and began without any)
     starting         locked by whoever starts or stops the world, so that two at once take turns
     hold.sock        where holders of a world that is not persistent keep a connection
     kubeconfig       mode 0600
@@ -22,7 +23,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,6 +73,10 @@ class Home:
     @property
     def starting(self) -> Path:
         return self.path / "starting"
+
+    @property
+    def temporary(self) -> Path:
+        return self.path / "temporary"
 
     @property
     def hold_socket(self) -> Path:
@@ -180,11 +185,13 @@ class Home:
         fresh.chmod(0o600)
         fresh.replace(self.info)
 
-    def clear_leftovers(self) -> None:
-        """Removes what says that a world runs. Only when none does."""
+    def tidy(self) -> None:
+        """Removes what a world that is gone leaves: always the signs that it runs, a temporary one's state
+        too."""
         for file in (self.info, self.hold_socket):
-            with suppress(FileNotFoundError):
-                file.unlink()
+            file.unlink(missing_ok=True)
+        if self.temporary.exists():
+            self.purge()
 
     def purge(self) -> None:
         """Removes all state of a world that is gone; its log stays."""

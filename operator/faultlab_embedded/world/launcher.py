@@ -54,9 +54,10 @@ def up(
     """Starts the world in `home` unless it runs, and returns once its API serves and its static pods run.
 
     `objects` are created or server-side applied at the start, namespaces and CRDs first, the others in
-    their order. A world that is not `persist` ends itself, and removes its state, when its last holder
-    (`hold`) is gone; the first one has 15 s to come. Asking for a persistent world makes a running one
-    persistent; `objects`, `static_pods`, `images` and ports of a running world stay as they are.
+    their order. A world that is not `persist` ends itself when its last holder (`hold`) is gone (the first
+    one has 15 s to come), and its state goes with it unless there was some before. Asking for a persistent
+    world makes a running one persistent; `objects`, `static_pods`, `images` and ports of a running world
+    stay as they are.
 
     Ports of 0 are chosen by the system. Raises NotLinux, NamespacesForbidden, StartFailed or another
     WorldError.
@@ -70,7 +71,9 @@ def up(
                 request_persist(place)
                 return place.read_info() or running
             return running
-        place.clear_leftovers()
+        place.tidy()
+        if not persist and not place.database.exists():
+            place.temporary.touch()
         return _start(
             place, objects, static_pods, images or ImageTable(()), persist, api_port, pages_port, timeout_s
         )

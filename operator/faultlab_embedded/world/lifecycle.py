@@ -33,7 +33,7 @@ def down(home: Path, *, purge: bool = False) -> bool:
         was_alive = place.is_alive()
         if was_alive:
             end(place)
-        place.clear_leftovers()
+        place.tidy()
         if purge:
             place.purge()
         return was_alive

@@ -117,6 +117,7 @@ class _World:
             await stopped
 
     def _persist(self) -> None:
+        self._home.temporary.unlink(missing_ok=True)
         self._write_info(True)
 
     def _write_info(self, persist: bool) -> None:

@@ -60,11 +60,7 @@ def main() -> None:
     for fd in (ready, order["api_fd"], order["pages_fd"]):
         os.close(fd)
     _supervise(world)
-    info = home.read_info()
-    persist = info.persist if info else order["persist"]
-    home.clear_leftovers()
-    if not persist:
-        home.purge()
+    home.tidy()
 
 
 def answer(fd: int, **fields: Any) -> bool:

@@ -224,6 +224,39 @@ def test_last_of_two_holders_ends_the_world(home: Path, start_world: Start) -> N
     assert not (home / "state").exists()
 
 
+def test_state_from_before_outlives_a_world_that_is_not_persistent(home: Path, start_world: Start) -> None:
+    api = start_world(home)
+    api.create("configmaps", "ConfigMap", "mine")
+    down(home)
+    start_world(home, persist=False)
+    with hold(home):
+        pass
+    assert start_world(home).find("/api/v1/namespaces/default/configmaps/mine")
+
+
+def test_temporary_state_does_not_come_back_after_a_sigkill(
+    home: Path, start_world: Start, until: Until
+) -> None:
+    api = start_world(home, persist=False)
+    api.create("configmaps", "ConfigMap", "mine")
+    os.kill(api.info.pid, signal.SIGKILL)
+    until(lambda: status(home) is None)
+    again = start_world(home)
+    assert again.find("/api/v1/namespaces/default/configmaps/mine") is None
+
+
+def test_refused_namespaces_are_explained(tmp_path: Path) -> None:
+    script = "import sys, pathlib\nfrom faultlab_embedded.world import up\nup(pathlib.Path(sys.argv[1]))"
+    shell = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
+    command = ["unshare", "-Ur", "sh", "-c", shell, "-", sys.executable, "-c", script, str(tmp_path / "home")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare failed" in ended.stderr:
+        pytest.skip("this machine forbids user namespaces")
+    assert "NamespacesForbidden" in ended.stderr
+    assert "kernel.apparmor_restrict_unprivileged_userns" in ended.stderr
+    assert "faultlab doctor" in ended.stderr
+
+
 def test_asking_for_a_persistent_world_makes_it_one(home: Path, start_world: Start) -> None:
     start_world(home, persist=False)
     with hold(home):
