@@ -25,11 +25,19 @@ from faultlab_embedded.apiserver.settings import Settings
 from faultlab_embedded.apiserver.shapes import shape_of
 from faultlab_embedded.apiserver.target import Target, flag, integer, selection_of, write_of
 from faultlab_embedded.apiserver.watching import WatchStream
-from faultlab_embedded.store.errors import BadRequest, Expired, GatewayTimeout, MethodNotAllowed
+from faultlab_embedded.store.errors import (
+    BadRequest,
+    Expired,
+    GatewayTimeout,
+    MethodNotAllowed,
+    TooManyRequests,
+)
 from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.registry import DeleteOptions, Registry, Write
 from faultlab_embedded.store.views import show_as, store_as
 
+MAX_WATCHES = 2_000
+"""Open at a time; one more gets 429."""
 Answer = Callable[[web.Request, Target], Awaitable[web.StreamResponse]]
 
 
@@ -53,6 +61,8 @@ class Objects:
             on_object["DELETE"] = self._delete
         answers = on_collection if target.name is None else on_object
         answer = answers.get(request.method)
+        if target.resource.namespaced and target.namespace is None and request.method != "GET":
+            answer = None
         if answer is None:
             raise MethodNotAllowed(
                 f"the server does not allow this method ({request.method}) on {request.path}"
@@ -81,6 +91,10 @@ class Objects:
         encode = shape_of(target, accepted(request), request.query).for_watch()
         stream = WatchStream(self._registry, target, request, encode, self._settings.bookmark_interval_s)
         timeout = integer(request.query, "timeoutSeconds") or self._settings.watch_timeout_s
+        if len(self._streams) >= MAX_WATCHES:
+            raise TooManyRequests(
+                f"{MAX_WATCHES} watches are open, and no more are served at a time: try again later"
+            )
         self._streams.add(stream)
         try:
             return await stream.run(timeout)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
 from faultlab_embedded.apiserver.backend import NodeBackend
 from faultlab_embedded.apiserver.formats import Object, read_body, reply_object
+from faultlab_embedded.apiserver.streams import pump
 from faultlab_embedded.apiserver.target import Target, flag, integer, write_of
 from faultlab_embedded.store.deletion import DeleteOptions
 from faultlab_embedded.store.errors import BadRequest, MethodNotAllowed, TooManyRequests
@@ -44,22 +47,7 @@ class Pods:
         response = web.StreamResponse(
             headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"}
         )
-        # The first piece before the headers: an error of the node still becomes a Status.
-        first = await anext(pieces, None)
-        await response.prepare(request)
-        try:
-            piece = first
-            while piece is not None and (left is None or left > 0):
-                await response.write(piece if left is None else piece[:left])
-                left = None if left is None else left - len(piece)
-                piece = await anext(pieces, None)
-            await response.write_eof()
-        except ConnectionError:
-            pass  # the reader has gone
-        finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
+        await pump(request, response, pieces if left is None else _limited(pieces, left))
         return response
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
@@ -119,3 +107,17 @@ def _container(pod: Object, wanted: str | None) -> str:
     if wanted not in main + initial:
         raise BadRequest(f"container {wanted} is not valid for pod {name}")
     return wanted
+
+
+async def _limited(pieces: AsyncIterator[bytes], left: int) -> AsyncIterator[bytes]:
+    """The first `left` bytes."""
+    try:
+        async for piece in pieces:
+            yield piece[:left]
+            left -= len(piece)
+            if left <= 0:
+                return
+    finally:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()

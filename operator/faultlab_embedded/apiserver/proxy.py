@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +16,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from faultlab_embedded.apiserver.backend import NodeBackend
+from faultlab_embedded.apiserver.streams import pump
 from faultlab_embedded.apiserver.target import Target
 from faultlab_embedded.store.errors import BadRequest, MethodNotAllowed, ServiceUnavailable
 from faultlab_embedded.store.registry import Registry
@@ -120,15 +120,10 @@ class Proxy:
         for subset in (endpoints.decode().get("subsets") or []) if endpoints else ():
             for port in subset.get("ports") or ():
                 for ready in subset.get("addresses") or ():
-                    if port.get("name", "") == name:
-                        return f"http://{self._reachable(namespace, ready)}:{port['port']}"
+                    about = ready.get("targetRef") or {}
+                    if port.get("name", "") == name and about.get("kind") == "Pod":
+                        return f"http://{self._backend.address(namespace, about['name'])}:{port['port']}"
         raise ServiceUnavailable(f'no endpoints available for service "{address.name}"')
-
-    def _reachable(self, namespace: str, endpoint: dict[str, Any]) -> str:
-        about = endpoint.get("targetRef") or {}
-        if about.get("kind") == "Pod":
-            return self._backend.address(about.get("namespace") or namespace, about["name"])
-        return str(endpoint["ip"])
 
     async def _forward(self, request: web.Request, target: Target, base: str) -> web.StreamResponse:
         assert self._client is not None  # set while the application runs
@@ -171,8 +166,6 @@ async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.S
             response.headers.add(key, value)
     await response.prepare(request)
     # Whoever ends first ends the other: the reader by going, the pod by closing or failing midway.
-    with contextlib.suppress(ConnectionError, aiohttp.ClientError, TimeoutError):
-        async for chunk in answer.content.iter_any():
-            await response.write(chunk)
-        await response.write_eof()
+    with contextlib.suppress(aiohttp.ClientError):
+        await pump(request, response, aiter(answer.content.iter_any()))
     return response

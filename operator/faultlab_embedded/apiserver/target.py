@@ -11,6 +11,7 @@ from aiohttp import web
 from faultlab_embedded.store.catalog import Catalog, Resource
 from faultlab_embedded.store.errors import BadRequest, NotFound
 from faultlab_embedded.store.registry import Selection, Write
+from faultlab_embedded.store.selectors import field_terms
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 MAX_MANAGER_LENGTH = 128
@@ -69,6 +70,14 @@ def selection_of(target: Target, query: Mapping[str, str]) -> Selection:
     fields = query.get("fieldSelector") or None
     if target.name is not None:
         fields = f"metadata.name={target.name}"
+    for path, _, _ in field_terms(fields) if fields else ():
+        if path not in ("metadata.name", "metadata.namespace") and path not in target.resource.selectable:
+            resource = target.resource
+            raise BadRequest(
+                f'Unable to find "{resource.api_version(target.version)}, Resource={resource.plural}" that '
+                f'match label selector "{query.get("labelSelector", "")}", field selector "{fields}": '
+                f"field label not supported: {path}"
+            )
     return Selection.parse(target.namespace, query.get("labelSelector"), fields)
 
 

@@ -9,14 +9,12 @@ import msgspec
 from aiohttp import web
 
 from faultlab_embedded.apiserver.formats import JSON, Object
+from faultlab_embedded.apiserver.streams import LIVENESS_CHECK_S, has_left, send
 from faultlab_embedded.apiserver.target import Target, flag, integer, selection_of
 from faultlab_embedded.store.errors import ApiError, BadRequest, FieldError, Invalid
 from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.registry import Registry, Watcher
 
-WRITE_TIMEOUT_S = 30.0
-"""A client that takes nothing for so long is cut off."""
-LIVENESS_CHECK_S = 5.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 Encode = Callable[[Record], bytes]
@@ -100,8 +98,7 @@ class WatchStream:
                 ) as self._waiting:
                     changes = await watcher.next()
             except TimeoutError:
-                transport = self._request.transport
-                if transport is None or transport.is_closing():
+                if has_left(self._request):
                     return
                 if self._bookmarks and loop.time() >= min(next_bookmark, end):
                     await self._send(response, [self._bookmark(self._registry.version)])
@@ -122,8 +119,7 @@ class WatchStream:
     @staticmethod
     async def _send(response: web.StreamResponse, events: list[bytes]) -> None:
         if events:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await response.write(b"".join(events))
+            await send(response, b"".join(events))
 
     def _bookmark(self, version: int, *, initial_end: bool = False) -> bytes:
         meta: Object = {"resourceVersion": str(version), "creationTimestamp": None}

@@ -46,7 +46,7 @@ class BuiltinStrategy(Strategy):
                 f"{error.field}: {error.text.rpartition(': ')[0] or error.text}" for error in wrong
             )
             raise BadRequest(
-                f"{self._kind} in version {self._version!r} cannot be handled as a {self._kind}: {shown}"
+                f'{self._kind} in version "{self._version}" cannot be handled as a {self._kind}: {shown}'
             )
         if self._has_quantities:
             _canonical_quantities(obj, self.schema)

@@ -47,6 +47,18 @@ _NAME_RULES: dict[str, Callable[[str, str], list[FieldError]]] = {
 }
 
 
+_SELECTABLE = {
+    "events": "involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid "
+    "involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason "
+    "reportingComponent source type",
+    "jobs": "status.successful",
+    "namespaces": "status.phase",
+    "nodes": "spec.unschedulable",
+    "pods": "spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork "
+    "status.phase status.podIP status.nominatedNodeName",
+    "secrets": "type",
+    "services": "spec.clusterIP spec.type",
+}
 _IN_ALL = frozenset(("pods", "services", "statefulsets", "deployments", "replicasets", "daemonsets", "jobs"))
 """What `kubectl get all` shows."""
 
@@ -142,6 +154,7 @@ def _resource(
         scale=scale,
         subresources=subresources,
         generation=generation,
+        selectable=frozenset(_SELECTABLE.get(plural, "").split()),
         name_rule=_NAME_RULES.get(kind, names.subdomain),
         stored_as=stored_as,
         conversion=conversion,

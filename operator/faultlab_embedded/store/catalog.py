@@ -56,6 +56,8 @@ class Resource:
     custom: bool = False
     stored_as: str | None = None
     """The key of the resource that really holds the objects, where this one is a view of it."""
+    selectable: frozenset[str] = frozenset()
+    """Fields that a field selector may name, besides metadata.name and metadata.namespace."""
     name_rule: Callable[[str, str], list[FieldError]] = names.subdomain
     conversion: Conversion | None = None
     """Between this view and what is stored; given together with `stored_as`."""

@@ -75,6 +75,9 @@ def custom_resource(crd: Object) -> Resource:
             for name, version in every.items()
         },
         custom=True,
+        selectable=frozenset(
+            field["jsonPath"].removeprefix(".") for field in storage.get("selectableFields") or ()
+        ),
         columns={
             name: tuple(version.get("additionalPrinterColumns") or ()) for name, version in every.items()
         },

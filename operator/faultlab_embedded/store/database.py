@@ -64,7 +64,9 @@ class Database:
         """Every object."""
         if self._connection is None:
             return
-        rows = self._connection.execute("select resource, namespace, name, version, data from objects")
+        rows = self._connection.execute(
+            "select resource, namespace, name, version, data from objects order by version"
+        )
         for resource, namespace, name, version, data in rows:
             meta = msgspec.json.decode(data)["metadata"]
             yield Record(resource, namespace, name, meta["uid"], version, meta.get("labels") or {}, data)

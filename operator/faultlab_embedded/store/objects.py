@@ -9,7 +9,7 @@ import msgspec
 
 from faultlab_embedded.store import names
 from faultlab_embedded.store.catalog import Resource
-from faultlab_embedded.store.errors import BadRequest, FieldError
+from faultlab_embedded.store.errors import BadRequest, FieldError, Invalid
 from faultlab_embedded.store.strategy import Object
 
 KEPT_BY_SERVER = (
@@ -86,6 +86,48 @@ def keep(meta: Object, old: Object) -> None:
         else:
             meta.pop(field, None)
     meta["resourceVersion"] = old["resourceVersion"]
+
+
+def decode(kind: Resource, obj: Object, *, strict: bool, warnings: list[str] | None) -> None:
+    """Bring an object into its kind's shape, in place; unknown fields are refused, told or dropped in
+    silence."""
+    version = obj["apiVersion"].rpartition("/")[2]
+    unknown = kind.strategy(version).decode(obj)
+    if unknown and strict:
+        shown = ", ".join(f'unknown field "{path}"' for path in unknown)
+        shown = f"strict decoding error: {shown}"
+        raise BadRequest(f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: {shown}')
+    if warnings is not None:
+        warnings.extend(f'unknown field "{path}"' for path in unknown)
+
+
+def check(kind: Resource, obj: Object, before: Object | None, subresource: str | None) -> None:
+    """Raise Invalid with everything that is wrong with an object; `before` is what it replaces."""
+    errors = check_metadata(kind, obj["metadata"], before["metadata"] if before else None)
+    version = obj["apiVersion"].rpartition("/")[2]
+    errors += kind.strategy(version).validate(obj, before, subresource)
+    if errors:
+        raise Invalid.of(kind.kind, kind.group, obj["metadata"].get("name", ""), errors)
+
+
+def only(obj: Object, before: Object, subresource: str | None, *, has_status: bool) -> Object:
+    """`obj` where only what the subresource is about differs from `before`."""
+    if subresource == "status":
+        kept = {
+            **before,
+            "metadata": {**before["metadata"], "managedFields": obj["metadata"].get("managedFields")},
+        }
+        source: Object = obj
+    elif subresource is None and has_status:
+        kept, source = obj, before
+    else:
+        return obj
+    kept.pop("status", None)
+    if "status" in source:
+        kept["status"] = source["status"]
+    if kept["metadata"].get("managedFields", ...) is None:
+        del kept["metadata"]["managedFields"]
+    return kept
 
 
 def check_metadata(kind: Resource, meta: Object, old: Object | None) -> list[FieldError]:

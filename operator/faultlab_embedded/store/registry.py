@@ -25,13 +25,12 @@ from faultlab_embedded.store.errors import (
     Conflict,
     Forbidden,
     GatewayTimeout,
-    Invalid,
     MethodNotAllowed,
     NotFound,
 )
 from faultlab_embedded.store.log import EventType, Log, Record
 from faultlab_embedded.store.merge import merge
-from faultlab_embedded.store.objects import check_metadata, copy, identify, keep, stamp
+from faultlab_embedded.store.objects import check, copy, decode, identify, keep, only, stamp
 from faultlab_embedded.store.strategy import Object
 from faultlab_embedded.store.watch import Selection, Watcher
 
@@ -40,7 +39,10 @@ Place = tuple[str, str]
 """Where an object is inside its resource: namespace (empty for cluster-scoped ones) and name."""
 
 NAMESPACES = "namespaces"
+EVENTS = "events"
 EVERYTHING = "*"
+MAX_KEPT_EVENTS = 5_000
+"""Event objects; one more drops the oldest (Kubernetes drops them by age, after an hour)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +311,10 @@ class Registry:
         strategy = kind.strategy(version)
         if kind.has_status:
             obj.pop("status", None)
-        self._decode(kind, obj, write)
+        decode(kind, obj, strict=write.strict, warnings=write.warnings)
         strategy.default(obj)
         strategy.prepare_create(obj)
-        self._check(kind, obj, None, None)
+        check(kind, obj, None, None)
         obj["apiVersion"] = kind.api_version()
         if (namespace, meta["name"]) in self._records.get(kind.key, {}):
             raise AlreadyExists.of(kind.key, meta["name"])
@@ -337,14 +339,14 @@ class Registry:
             why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old.uid}"
             raise Conflict.of(kind.key, old.name, why)
         strategy = kind.strategy(obj["apiVersion"].rpartition("/")[2])
-        self._decode(kind, obj, write)
-        obj = _only(obj, before, subresource, has_status=kind.has_status)
+        decode(kind, obj, strict=write.strict, warnings=write.warnings)
+        obj = only(obj, before, subresource, has_status=kind.has_status)
         keep(obj["metadata"], old_meta)
         strategy.default(obj)
         strategy.prepare_update(obj, before, subresource)
         if not owned:
             apply.follow_update(kind, before, obj, write.manager, subresource)
-        self._check(kind, obj, before, subresource)
+        check(kind, obj, before, subresource)
         obj["apiVersion"] = kind.api_version()
         if obj == before:
             return obj
@@ -364,7 +366,16 @@ class Registry:
         if kind.key == CRDS:
             self.catalog.add(custom_resource(obj))
         self._publish(event, record, old)
+        if kind.key == EVENTS and old is None:
+            self._forget_oldest_event(kind)
         return obj
+
+    def _forget_oldest_event(self, kind: Resource) -> None:
+        """Events are kept in a bounded number; the oldest makes room."""
+        held = self._records[EVENTS]
+        if len(held) > MAX_KEPT_EVENTS:
+            oldest = next(iter(held.values()))
+            self._drop(kind, oldest.decode(), oldest)
 
     def _drop(self, kind: Resource, obj: Object, old: Record) -> None:
         record = self._next(kind, obj)
@@ -390,27 +401,6 @@ class Registry:
         self._everything.append(event, record, old)
 
     # Checks
-
-    @staticmethod
-    def _decode(kind: Resource, obj: Object, write: Write) -> None:
-        version = obj["apiVersion"].rpartition("/")[2]
-        unknown = kind.strategy(version).decode(obj)
-        if unknown and write.strict:
-            shown = ", ".join(f'unknown field "{path}"' for path in unknown)
-            raise BadRequest(
-                f"{kind.kind} in version {version!r} cannot be handled as a {kind.kind}: strict decoding "
-                f"error: {shown}"
-            )
-        if write.warnings is not None:
-            write.warnings.extend(f'unknown field "{path}"' for path in unknown)
-
-    @staticmethod
-    def _check(kind: Resource, obj: Object, before: Object | None, subresource: str | None) -> None:
-        errors = check_metadata(kind, obj["metadata"], before["metadata"] if before else None)
-        version = obj["apiVersion"].rpartition("/")[2]
-        errors += kind.strategy(version).validate(obj, before, subresource)
-        if errors:
-            raise Invalid.of(kind.kind, kind.group, obj["metadata"].get("name", ""), errors)
 
     def _check_container(self, kind: Resource, namespace: str, name: str) -> None:
         """Refuse creation in a namespace or of a kind that is missing or going away."""
@@ -456,26 +446,6 @@ class Registry:
             holder = self.catalog.get(resource)
             if deletion.may_go(obj["metadata"]) and not self._content(holder, obj):
                 self._drop(holder, obj, record)
-
-
-def _only(obj: Object, before: Object, subresource: str | None, *, has_status: bool) -> Object:
-    """`obj` where only what the subresource is about differs from `before`."""
-    if subresource == "status":
-        kept = {
-            **before,
-            "metadata": {**before["metadata"], "managedFields": obj["metadata"].get("managedFields")},
-        }
-        source: Object = obj
-    elif subresource is None and has_status:
-        kept, source = obj, before
-    else:
-        return obj
-    kept.pop("status", None)
-    if "status" in source:
-        kept["status"] = source["status"]
-    if kept["metadata"].get("managedFields", ...) is None:
-        del kept["metadata"]["managedFields"]
-    return kept
 
 
 __all__ = ["ApiError", "DeleteOptions", "Registry", "Removal", "Selection", "Watcher", "Write"]

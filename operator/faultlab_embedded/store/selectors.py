@@ -9,7 +9,8 @@ from typing import Any
 from faultlab_embedded.store.errors import BadRequest
 
 LabelMatch = Callable[[Mapping[str, str]], bool]
-FieldMatch = Callable[[Mapping[str, Any]], bool]
+FieldMatch = Callable[[str, str, Callable[[], Mapping[str, Any]]], bool]
+"""Of an object's namespace, its name, and a function that gives the whole of it where that is not enough."""
 
 _KEY = r"[A-Za-z0-9](?:[A-Za-z0-9_.\-/]*[A-Za-z0-9])?"
 _VALUE = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9])?)?"
@@ -47,29 +48,39 @@ def match_labels(selector: Mapping[str, Any] | None) -> LabelMatch:
 
 
 def parse_fields(selector: str | None) -> FieldMatch | None:
-    """A predicate over whole objects for `metadata.name=x,status.phase!=Running`; None for the empty
-    selector."""
+    """A predicate for `metadata.name=x,status.phase!=Running`; None for the empty selector. BadRequest."""
     if selector is None or not selector.strip():
         return None
-    terms: list[tuple[list[str], bool, str]] = []
-    for term in selector.split(","):
-        path, operator, value = _field_term(term.strip(), selector)
-        terms.append((path.split("."), operator != "!=", value.replace("\\,", ",").replace("\\=", "=")))
-    return lambda obj: all((_lookup(obj, path) == value) is wanted for path, wanted, value in terms)
+    by_place: list[tuple[bool, bool, str]] = []
+    by_content: list[tuple[list[str], bool, str]] = []
+    for path, equal, value in field_terms(selector):
+        if path in ("metadata.name", "metadata.namespace"):
+            by_place.append((path == "metadata.name", equal, value))
+        else:
+            by_content.append((path.split("."), equal, value))
+
+    def matches(namespace: str, name: str, content: Callable[[], Mapping[str, Any]]) -> bool:
+        for is_name, equal, value in by_place:
+            if ((name if is_name else namespace) == value) is not equal:
+                return False
+        if not by_content:
+            return True
+        obj = content()
+        return all((_lookup(obj, path) == value) is equal for path, equal, value in by_content)
+
+    return matches
 
 
-def field_names(selector: str | None) -> list[str]:
-    """The paths that a field selector speaks of."""
-    if not selector:
-        return []
-    return [_field_term(term.strip(), selector)[0] for term in selector.split(",") if term.strip()]
+def field_terms(selector: str) -> list[tuple[str, bool, str]]:
+    """Each term's path, whether it must be equal, and the value. Raises BadRequest."""
+    return [_field_term(term.strip(), selector) for term in selector.split(",")]
 
 
-def _field_term(term: str, selector: str) -> tuple[str, str, str]:
+def _field_term(term: str, selector: str) -> tuple[str, bool, str]:
     found = re.match(r"^([A-Za-z0-9_.\-/\[\]]+)\s*(==|=|!=)\s*(.*)$", term)
     if found is None:
         raise BadRequest(f"invalid field selector {selector!r}: {term!r} is none of path=value, path!=value")
-    return found.group(1), found.group(2), found.group(3)
+    return found.group(1), found.group(2) != "!=", found.group(3)
 
 
 def _lookup(obj: Mapping[str, Any], path: list[str]) -> str:

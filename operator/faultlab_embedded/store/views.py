@@ -11,7 +11,8 @@ from faultlab_embedded.store.strategy import Object
 
 def encode_as(resource: Resource, version: str, record: Record) -> bytes:
     """The JSON of a stored object in one served version."""
-    if resource.stored_as is None and version == resource.storage_version:
+    # With several versions an object may still be stored under the one that was the storage version then.
+    if resource.stored_as is None and len(resource.strategies) == 1:
         return record.raw
     return msgspec.json.encode(show_as(resource, version, record.decode()))
 

@@ -28,7 +28,7 @@ class Selection:
         return (
             (self.namespace is None or record.namespace == self.namespace)
             and (self.labels is None or self.labels(record.labels))
-            and (self.fields is None or self.fields(record.decode()))
+            and (self.fields is None or self.fields(record.namespace, record.name, record.decode))
         )
 
 
