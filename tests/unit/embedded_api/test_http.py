@@ -469,3 +469,59 @@ async def test_the_certificate_is_for_loopback_and_the_service_name(api: Any) ->
         async with client.get(f"{url}/healthz", server_hostname="kubernetes.default.svc") as answer:
             assert answer.status == 200
     assert api.kubeconfig.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("path", ["/api/v1/pods", "/api/v1/configmaps"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_nothing_is_written_across_namespaces(api: Any, method: str, path: str) -> None:
+    status, answer = await api.call(method, path, {"metadata": {"name": "x"}})
+    assert (status, answer["reason"]) == (405, "MethodNotAllowed")
+
+
+async def test_a_field_that_cannot_be_selected_is_refused(api: Any) -> None:
+    status, answer = await api.call("GET", "/api/v1/pods?fieldSelector=spec.hostname%3Dx")
+    assert status == 400
+    assert "field label not supported: spec.hostname" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "says"),
+    [
+        ("a: &x [1]\nb: *x\n", "application/yaml", "aliases"),
+        ("a: [", "application/yaml", "no YAML"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "application/json", ""),
+        ("[" * 200_000, "application/json", ""),
+    ],
+)
+async def test_a_body_made_to_hurt_is_400(api: Any, body: str, media: str, says: str) -> None:
+    status, answer = await api.call("POST", CONFIGS, body, headers={"Content-Type": media})
+    assert (status, answer["kind"]) == (400, "Status"), answer
+    assert says in answer["message"]
+    assert (await api.call("GET", CONFIGS))[0] == 200
+
+
+async def test_only_openapi_v3_is_offered(api: Any) -> None:
+    status, answer = await api.call("GET", "/openapi/v2")
+    assert status == 406
+    assert "kubectl 1.27" in answer["message"]
+
+
+async def test_a_reader_of_a_silent_log_who_leaves_is_noticed(
+    api: Any, pod: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del pod
+    monkeypatch.setattr("faultlab_embedded.apiserver.streams.LIVENESS_CHECK_S", 0.02)
+    closed = asyncio.Event()
+
+    async def silent(*_: Any, **__: Any) -> Any:
+        try:
+            yield b"first\n"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    api.node.logs = silent
+    answer = await api.http.get(f"{api.url}/api/v1/namespaces/default/pods/p/log?follow=true")
+    assert await answer.content.readline() == b"first\n"
+    answer.close()
+    await asyncio.wait_for(closed.wait(), 10)

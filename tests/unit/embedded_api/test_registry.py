@@ -323,3 +323,33 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a database at all, but long enough to be looked at" * 20)
     with pytest.raises(InternalError, match=r"objects\.db"):
         open_registry(path)
+
+
+def test_the_oldest_event_makes_room_for_the_newest(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faultlab_embedded.store.registry.MAX_KEPT_EVENTS", 3)
+    for number in range(5):
+        event = {"metadata": {"name": f"e{number}"}, "involvedObject": {"kind": "Pod", "name": "p"}}
+        registry.create("events", {**event, "involvedObject": {"namespace": "default"}})
+    assert [event["metadata"]["name"] for event in registry.list("events")] == ["e2", "e3", "e4"]
+
+
+def test_the_log_forgets_by_number_and_by_age() -> None:
+    from faultlab_embedded.store.log import Log, Record
+
+    now = 0.0
+    log = Log(0, max_events=3, max_age_s=10, clock=lambda: now)
+
+    def write(version: int) -> None:
+        log.append("ADDED", Record("r", "", "n", "u", version, {}, b"{}"), None)
+
+    for version in range(1, 6):
+        write(version)
+    assert log.floor == 2
+    assert [change.version for change in log.read(log.position_after(3), 10)] == [4, 5]
+    now = 20.0
+    write(6)
+    assert log.floor == 5
+    with pytest.raises(Expired):
+        log.position_after(4)
