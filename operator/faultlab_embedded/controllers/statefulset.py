@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultlab_embedded.controllers import pods, revisions
-from faultlab_embedded.controllers.runtime import Source, controller_key, own_key
+from faultlab_embedded.controllers.claims import claim_names, settle_owner, wanted_owner
+from faultlab_embedded.controllers.runtime import Source, controller_key, own_key, owner_reference
 from faultlab_embedded.node.recorder import Recorder
 from faultlab_embedded.store.errors import ApiError
 from faultlab_embedded.store.registry import Registry
@@ -111,6 +112,8 @@ class StatefulSetReconciler:
     # Pods
 
     def _step(self, look: _Set) -> None:
+        for number, held in look.pods.items():
+            settle_owner(self._registry, look.obj, number, held, number not in look.wanted)
         for number in look.wanted:
             pod = look.pods.get(number)
             if pod is None:
@@ -188,16 +191,18 @@ class StatefulSetReconciler:
         return pod
 
     def _make_claims(self, look: _Set, number: int) -> dict[str, str]:
-        """The claims of one pod, made where missing: volume name -> claim name. They outlive the set."""
-        claims = {}
+        """The claims of one pod, made where missing: volume name -> claim name."""
+        claims = claim_names(look.obj, number)
         match_labels = (look.obj["spec"].get("selector") or {}).get("matchLabels") or {}
         for template in look.obj["spec"].get("volumeClaimTemplates") or ():
             volume = template["metadata"]["name"]
-            name = claims[volume] = f"{volume}-{look.name}-{number}"
+            name = claims[volume]
             if self._registry.find("persistentvolumeclaims", look.namespace, name) is not None:
                 continue
             labels = {**(template["metadata"].get("labels") or {}), **match_labels}
-            meta = {"name": name, "namespace": look.namespace, "labels": labels}
+            meta: dict[str, Any] = {"name": name, "namespace": look.namespace, "labels": labels}
+            if owner := wanted_owner(look.obj, {}, scaled_away=False):
+                meta["ownerReferences"] = [owner_reference(owner)]
             claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
             self._registry.create("persistentvolumeclaims", {**claim, "spec": template["spec"]})
         return claims

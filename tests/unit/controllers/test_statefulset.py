@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 SETS = "statefulsets.apps"
 
 
@@ -57,6 +59,49 @@ async def test_scale_down_removes_the_highest_first_and_keeps_claims(
     assert claims == ["data-web-0", "data-web-1", "data-web-2"]
     volumes = cluster.get("pods", "web-0")["spec"]["volumes"]
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}} in volumes
+
+
+CLAIM = {
+    "metadata": {"name": "data"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+}
+
+
+def claim_list(cluster: Any) -> list[str]:
+    return [claim["metadata"]["name"] for claim in cluster.registry.list("persistentvolumeclaims")]
+
+
+@pytest.mark.parametrize("when_deleted", ["Retain", "Delete"])
+async def test_claims_go_or_stay_with_the_set_as_its_policy_says(
+    when_deleted: str, cluster: Any, make_set: Callable[..., Any]
+) -> None:
+    policy = {"whenDeleted": when_deleted, "whenScaled": "Retain"}
+    make_set(volumeClaimTemplates=[CLAIM], persistentVolumeClaimRetentionPolicy=policy)
+    await cluster.until(lambda: cluster.status(SETS, "web").get("readyReplicas") == 3)
+    cluster.registry.patch(SETS, "default", "web", {"spec": {"replicas": 2}})
+    await cluster.until(lambda: len(cluster.names()) == 2)
+    await cluster.settle()
+    assert len(claim_list(cluster)) == 3, "scaling retains them"
+    cluster.registry.delete(SETS, "default", "web")
+    await cluster.until(lambda: not cluster.names())
+    await cluster.settle()
+    assert claim_list(cluster) == (
+        [] if when_deleted == "Delete" else ["data-web-0", "data-web-1", "data-web-2"]
+    )
+
+
+async def test_claim_of_a_pod_that_is_scaled_away_goes_where_the_policy_says_so(
+    cluster: Any, make_set: Callable[..., Any]
+) -> None:
+    policy = {"whenDeleted": "Retain", "whenScaled": "Delete"}
+    make_set(volumeClaimTemplates=[CLAIM], persistentVolumeClaimRetentionPolicy=policy)
+    await cluster.until(lambda: cluster.status(SETS, "web").get("readyReplicas") == 3)
+    cluster.registry.patch(SETS, "default", "web", {"spec": {"replicas": 1}})
+    await cluster.until(lambda: claim_list(cluster) == ["data-web-0"])
+    cluster.registry.delete("pods", "default", "web-0")
+    await cluster.until(lambda: cluster.created.count("web-0") == 1 and cluster.names() == ["web-0"])
+    await cluster.settle()
+    assert claim_list(cluster) == ["data-web-0"], "a pod that only restarts keeps its claim"
 
 
 async def test_deleted_pod_comes_back_under_its_name(cluster: Any, make_set: Callable[..., Any]) -> None:
