@@ -160,6 +160,14 @@ class Leases:
         """Whether the fault's lease may have run out on some node since it was injected."""
         return any(fault_id in lease.lapsed for lease in self._nodes.values())
 
+    def overdue(self, fault_id: str) -> bool:
+        """Whether the fault was confirmed on some node longer ago than its lease lasts."""
+        return any(
+            lease.free_at() < self._clock.monotonic()
+            for lease in self._nodes.values()
+            if any(injection.id == fault_id for injection in lease.confirmed or ())
+        )
+
     async def close(self) -> None:
         """Stops renewing. What stands ends with its lease."""
         for task in self._tasks.values():

@@ -279,14 +279,32 @@ class PartitionReconciler:
             if all(lease.settled for lease in nodes):
                 self._mine.add(fault)
         if lapsed and not write.is_true("Interrupted"):
-            message = (
-                f"the lease of {LEASE_MS / 1000:.0f} s ran out before it was renewed (the operator or an "
-                f"agent was away): the cut healed for a while and stands again until "
-                f"{write.partition.status.heals_at}"
-            )
-            write.condition("Interrupted", True, "LeaseRanOut", message)
             write.condition("EffectObserved", None, "Probing", "injected again")
-            await write.save("Interrupted", message, warning=True)
+            until = write.partition.status.heals_at
+            await self._interrupted(write, f"the cut healed for a while and stands again until {until}")
+
+    async def _note_early_end(self, obj: Object, write: Writer, nodes: list[NodeLease], late: bool) -> None:
+        """Says so when the cut may have ended before its time: nobody saw it stand to its end.
+
+        An operator that comes back after the end knows that it stood if the agents still found it, or if
+        the lease that it was injected with outlasts its duration.
+        """
+        fault = fault_id(obj)
+        if not write.partition.status.injected_at or write.is_true("Interrupted"):
+            return
+        outlasted = write.partition.spec.duration.ms <= LEASE_MS
+        found = all(lease.found is not None and fault in lease.found for lease in nodes)
+        stood = found or outlasted if fault not in self._mine else not late
+        if not stood or self._leases.interrupted(fault):
+            await self._interrupted(write, "the cut may have healed before its time")
+
+    async def _interrupted(self, write: Writer, what: str) -> None:
+        message = (
+            f"the lease of {LEASE_MS / 1000:.0f} s ran out before it was renewed (the operator or an "
+            f"agent was away): {what}"
+        )
+        write.condition("Interrupted", True, "LeaseRanOut", message)
+        await write.save("Interrupted", message, warning=True)
 
     async def _note_absence(self, obj: Object, write: Writer) -> None:
         """Says when an agent does not renew, and when it does again; within the lease nothing is lost."""
@@ -315,6 +333,7 @@ class PartitionReconciler:
         return True
 
     async def _heal(self, obj: Object, write: Writer) -> float | None:
+        overdue = self._leases.overdue(fault_id(obj))
         self._leases.sync()
         nodes = [self._leases.node(name) for name in sorted({at.node for at in self._pods_of(obj).values()})]
         late = await self._leases.settle(nodes, AGENT_WAIT_S)
@@ -323,6 +342,7 @@ class PartitionReconciler:
             write.condition("Healed", None, "Healing", _problem(fault_id(obj), nodes, late))
             await write.save()
             return SOON_S
+        await self._note_early_end(obj, write, nodes, overdue)
         status = write.partition.status
         status.healed_at = rfc3339(now.now())
         if not status.injected_at:

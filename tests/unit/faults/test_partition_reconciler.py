@@ -157,6 +157,21 @@ async def test_an_operator_that_finds_an_expired_fault_heals_it(lab: Lab) -> Non
     await asyncio.sleep(0.5)
     async with driven(lab, key):
         await until(lambda: lab.status(key).get("healVerifiedAt"))
+    assert "Interrupted" not in lab.conditions(key), "its first lease outlasted it"
+
+
+async def test_an_operator_that_is_back_after_the_end_says_that_the_cut_may_have_ended_early(
+    lab: Lab,
+) -> None:
+    key = await lab.partition(topology=MINORITY, duration="4s")
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("observedAt"))
+    inside = lab.status(key)["cutOff"][0]
+    await until(lambda: not any(lab.agents.is_cut(inside, name) for name in MEMBERS), within_s=4.0)
+    await asyncio.sleep(1.5)  # until the fault's own end
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("healVerifiedAt"))
+    assert lab.conditions(key)["Interrupted"] == "True"
 
 
 async def test_deleting_a_partition_heals_it_at_once(lab: Lab) -> None:
