@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -25,6 +25,7 @@ DEFAULT_NAMESPACE = "faultlab"
 IMAGE = f"faultlab/faultlab:{__version__}"
 RUNTIME_ROOT = "/run/faultlab/containers"
 AGENT_SECRET = "faultlab-agent"
+_HOLD_ATTEMPTS = 3
 PAGES_PORT = 8088
 """Where the pages are if the port is free; else on one that is."""
 
@@ -56,12 +57,21 @@ def start(*, persist: bool) -> world.WorldInfo:
 @contextmanager
 def held() -> Iterator[world.WorldInfo]:
     """The world while the block runs; one that was started for it ends with its last holder."""
-    start(persist=False)
-    try:
-        with world.hold(home()) as info:
-            yield info
-    except world.WorldError as error:
-        raise CliError(str(error)) from error
+    with ExitStack() as stack:
+        yield _start_and_hold(stack)
+
+
+def _start_and_hold(stack: ExitStack) -> world.WorldInfo:
+    """A world that `start` found may have been about to end: then there is a new one to be had."""
+    for _ in range(_HOLD_ATTEMPTS):
+        start(persist=False)
+        try:
+            return stack.enter_context(world.hold(home()))
+        except world.NotRunning:
+            continue
+        except world.WorldError as error:
+            raise CliError(str(error)) from error
+    raise CliError(f"the world in {home()} ends again and again; see {home() / 'world.log'}")
 
 
 def running() -> world.WorldInfo | None:

@@ -45,7 +45,7 @@ class Holders:
         holding = False
         try:
             while line := (await reader.readline()).decode(errors="replace").strip():
-                if line == "hold" and not holding and self._count < _MAX_HOLDERS:
+                if line == "hold" and not (holding or self._ended) and self._count < _MAX_HOLDERS:
                     holding = True
                     self._count += 1
                     answer = "held"

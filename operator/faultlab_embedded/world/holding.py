@@ -32,7 +32,8 @@ def hold(home: Path) -> Iterator[WorldInfo]:
     if info is None or not place.is_alive():
         raise NotRunning(f"no world runs in {place.path}; start one with `faultlab up`")
     with _connect(place) as connection:
-        _ask(connection, "hold")
+        if _ask(connection, "hold") != "held":
+            raise NotRunning(f"the world in {place.path} is about to end, or has too many holders")
         try:
             yield info
         finally:

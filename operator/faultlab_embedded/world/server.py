@@ -95,6 +95,7 @@ class _World:
             kubelet.start()
             await self._live(kubelet)
             log.info("stopping")
+            self._home.info.unlink(missing_ok=True)  # whoever wants a world now waits for the next
             await kubelet.shut_down(STOP_GRACE_S)
             await controllers.stop()
             for runner in self._runners:

@@ -224,6 +224,19 @@ def test_last_of_two_holders_ends_the_world(home: Path, start_world: Start) -> N
     assert not (home / "state").exists()
 
 
+def test_up_while_a_world_is_ending_waits_and_starts_the_next(home: Path, start_world: Start) -> None:
+    first = start_world(home, static_pods=[SLEEPER], persist=False)
+    with hold(home):
+        ending = threading.Thread(target=down, args=(home,))
+        ending.start()
+        while status(home) is not None:
+            time.sleep(0.01)
+        second = start_world(home)
+        ending.join()
+    assert second.info.world_pid != first.info.world_pid
+    assert status(home) == second.info
+
+
 def test_state_from_before_outlives_a_world_that_is_not_persistent(home: Path, start_world: Start) -> None:
     api = start_world(home)
     api.create("configmaps", "ConfigMap", "mine")
