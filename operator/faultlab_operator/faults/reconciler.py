@@ -67,6 +67,8 @@ class PartitionReconciler:
         self._choosing = asyncio.Lock()
         self._mine: set[str] = set()
         """Faults that this process injected, or found standing without a gap."""
+        self._proven: dict[str, frozenset[str]] = {}
+        """The containers among which a fault was last proven."""
         self._posting: set[asyncio.Task[None]] = set()
         services.cache.listen(self._on_change)
 
@@ -79,6 +81,7 @@ class PartitionReconciler:
         obj = self._services.cache.get(KIND, key.namespace, key.name)
         if obj is None:
             self._leases.sync()
+            self._forget_gone()
             return None
         try:
             partition = NetworkPartition.parse(obj)
@@ -104,6 +107,11 @@ class PartitionReconciler:
         """A pod that restarted under a fault is put under it at once; a deleted fault heals at once."""
         if (key.kind == "Pod" and self._any_wanted()) or (key.kind == KIND and now is None):
             self._leases.sync()
+
+    def _forget_gone(self) -> None:
+        known = {fault_id(obj) for obj in self._services.cache.list(KIND)}
+        self._mine &= known
+        self._proven = {fault: pods for fault, pods in self._proven.items() if fault in known}
 
     def _any_wanted(self) -> bool:
         now = self._services.clock.now()
@@ -218,8 +226,9 @@ class PartitionReconciler:
         return await self._prove_cut(obj, write)
 
     async def _injection_fails(self, write: Writer, problem: str) -> float | None:
-        selected_at = parse_rfc3339(write.since("Selected"))
-        if self._services.clock.now() - selected_at < timedelta(seconds=INJECT_WINDOW_S):
+        selected_at = write.since("Selected")
+        assert selected_at is not None
+        if self._services.clock.now() - parse_rfc3339(selected_at) < timedelta(seconds=INJECT_WINDOW_S):
             write.condition("Injected", None, "Applying", problem)
             await write.save()
             return SOON_S
@@ -233,9 +242,11 @@ class PartitionReconciler:
         status = write.partition.status
         assert status.injected_at is not None
         cut = {Edge(edge.source, edge.target) for edge in status.cut_edges}
+        containers = self._containers(obj)
         proof = await self._probe(obj, cut)
         now = self._services.clock.now()
         if isinstance(proof, Proof) and proof.holds:
+            self._proven[fault_id(obj)] = containers
             if status.observed_at is None:
                 status.observed_at = rfc3339(now)
             write.condition(
@@ -247,7 +258,9 @@ class PartitionReconciler:
             await write.save("EffectObserved", f"probes prove the cut {status.cut}")
             return self._pause(write.partition)
         said = proof.describe() if isinstance(proof, Proof) else proof
-        if now - parse_rfc3339(status.injected_at) < timedelta(seconds=PROVE_WINDOW_S):
+        trying_since = write.since("EffectObserved") or status.injected_at
+        trying = now - parse_rfc3339(trying_since) < timedelta(seconds=PROVE_WINDOW_S)
+        if trying and not write.is_false("EffectObserved"):
             write.condition("EffectObserved", None, "Probing", said)
             await write.save()
             return SOON_S
@@ -261,6 +274,7 @@ class PartitionReconciler:
         self._leases.sync()
         await self._note_interruption(obj, write)
         await self._note_absence(obj, write)
+        await self._note_restarts(obj, write)
         if not write.is_true("EffectObserved"):
             return await self._prove_cut(obj, write)
         side = partition.spec.topology.with_
@@ -315,6 +329,17 @@ class PartitionReconciler:
         elif not errors and write.is_false("Renewed"):
             write.condition("Renewed", True, "Renewed", "all agents renew it again")
             await write.save()
+
+    async def _note_restarts(self, obj: Object, write: Writer) -> None:
+        """A pod that started again is under the cut again; that it is has to be proven again."""
+        fault, containers = fault_id(obj), self._containers(obj)
+        if self._proven.setdefault(fault, containers) != containers and write.is_true("EffectObserved"):
+            write.condition("EffectObserved", None, "Probing", "a pod under it started again")
+            await write.save()
+            await self._leases.settle(self._leases.nodes_of(fault), AGENT_WAIT_S)
+
+    def _containers(self, obj: Object) -> frozenset[str]:
+        return frozenset(at.ref.container_id for at in self._pods_of(obj).values())
 
     async def _follow(self, partition: NetworkPartition, write: Writer) -> bool:
         """Moves the cut with the role; whether it moved."""

@@ -38,11 +38,10 @@ class Writer:
     def is_false(self, condition: str) -> bool:
         return condition_is(self.partition.status.conditions, condition, "False")
 
-    def since(self, condition: str) -> str:
-        """When the condition last changed; it must exist."""
-        return next(
-            each.last_transition_time for each in self.partition.status.conditions if each.type == condition
-        )
+    def since(self, condition: str) -> str | None:
+        """When the condition last changed; None where there is none."""
+        conditions = self.partition.status.conditions
+        return next((each.last_transition_time for each in conditions if each.type == condition), None)
 
     def condition(self, kind: str, value: bool | None, reason: str, message: str) -> None:
         """True, False for good, or None while it is not decided."""

@@ -197,6 +197,10 @@ async def test_a_restarted_pod_is_put_under_the_fault_again(lab: Lab) -> None:
             for deaf in injection.deaf
         }
         assert f"embedded://{inside}-2" in pods
+        await until(lambda: lab.conditions(key)["EffectObserved"] == "True")
+        lab.agents.ineffective = True
+        lab.pod(inside, "10.0.0.78", "node-1", uid="3")
+        await until(lambda: lab.conditions(key)["EffectObserved"] != "True")
 
 
 async def test_clients_kept_to_one_side_do_not_reach_the_other(lab: Lab) -> None:
