@@ -186,7 +186,7 @@ class ContainerRunner:
         except StartFailed as error:
             self.log.close()
             return self._start_failed(str(error))
-        self._write_state_file(process, launch)
+        self._write_state_file(process)
         self._event("Started", f"Started container {self.state.name}")
         started_at = now()
         self.state.state = {"running": {"startedAt": started_at}}
@@ -217,8 +217,6 @@ class ContainerRunner:
             "finishedAt": now(),
             "containerID": f"embedded://{self.state.container_id}",
         }
-        if code > 128 and reason == "Error":
-            ended["signal"] = code - 128
         if message:
             ended["message"] = message
         self.state.state = {"terminated": ended}
@@ -352,7 +350,7 @@ class ContainerRunner:
     def _state_directory(self) -> str:
         return str(self._context.run / "containers" / self.state.container_id)
 
-    def _write_state_file(self, process: Process, launch: Launch) -> None:
+    def _write_state_file(self, process: Process) -> None:
         """The part of runc's state.json that the chaos agent reads; PIDs as the world sees them."""
         directory = self._context.run / "containers" / self.state.container_id
         directory.mkdir(parents=True, exist_ok=True)
@@ -365,7 +363,6 @@ class ContainerRunner:
         fresh = directory / ".state.json"
         fresh.write_text(json.dumps(state))
         fresh.rename(directory / "state.json")
-        del launch
 
     def _event(self, reason: str, message: str) -> None:
         path = f"spec.containers{{{self.state.name}}}"

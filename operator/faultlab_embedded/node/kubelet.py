@@ -1,9 +1,4 @@
-"""The node: takes every pod, runs it, and reports; see the package's docstring for what a pod gets.
-
-Not applied, because the node may be a user namespace with a single user and no cgroups: `runAsUser`,
-`runAsGroup`, `fsGroup`, capabilities, seccomp profiles, resource limits. Affinity and taints are not looked
-at: there is one node.
-"""
+"""The node: takes every pod, runs it, and reports; see the package's docstring for what a pod gets."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from faultlab_embedded.node.reaper import Reaper
 from faultlab_embedded.node.rootfs import Bind
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 _SHIM = str(Path(__file__).with_name("shim.py"))
 _CHUNK = 65536
 
@@ -122,7 +122,7 @@ class Launcher:
             spec = {**spec, "namespaces": namespaces, "statusFd": status_write}
             os.write(document, json.dumps(spec).encode())
             os.lseek(document, 0, os.SEEK_SET)
-            self._spawn(document, status_write, out_write, err_write, list(namespaces.values()))
+            shim = self._spawn(document, status_write, out_write, err_write, list(namespaces.values()))
             for fd in (status_write, out_write, err_write, document):
                 os.close(fd)
                 pipes.remove(fd)
@@ -130,16 +130,20 @@ class Launcher:
             _read_stream(err_read, "stderr", output)
             pipes.remove(out_read)
             pipes.remove(err_read)
-            async with asyncio.timeout(START_TIMEOUT_S):
-                lines = await _read_all(status_read)
-        except TimeoutError as error:
-            raise StartFailed(f"the container did not start within {START_TIMEOUT_S:.0f} s") from error
+            told = bytearray()
+            try:
+                async with asyncio.timeout(START_TIMEOUT_S):
+                    await _read_all(status_read, told)
+            except TimeoutError as error:
+                _abandon(shim, told)
+                text = f"the container did not start within {START_TIMEOUT_S:.0f} s"
+                raise StartFailed(text) from error
         finally:
             for fd in pipes:
                 os.close(fd)
-        return self._started(lines)
+        return self._started(told.decode(errors="replace").splitlines())
 
-    def _spawn(self, document: int, status: int, out: int, err: int, namespaces: list[int]) -> None:
+    def _spawn(self, document: int, status: int, out: int, err: int, namespaces: list[int]) -> int:
         shim = subprocess.Popen(
             [sys.executable, "-I", "-S", _SHIM, str(document)],
             stdin=subprocess.DEVNULL,
@@ -150,9 +154,10 @@ class Launcher:
             env={},
         )
         shim.returncode = 0  # the reaper waits for it, and subprocess must not
+        return shim.pid
 
     def _started(self, lines: list[str]) -> Process:
-        pid = next((int(line[4:]) for line in lines if line.startswith("pid ")), None)
+        pid = _pid_in(lines)
         error = next((line[6:] for line in lines if line.startswith("error ")), None)
         if pid is None:
             raise StartFailed(error or "the container's shim ended without a word; see the world's log")
@@ -162,11 +167,20 @@ class Launcher:
         return Process(pid, exited)
 
 
-async def _read_all(fd: int) -> list[str]:
-    """Lines of a pipe until its end."""
+def _pid_in(lines: list[str]) -> int | None:
+    return next((int(line[4:]) for line in lines if line.startswith("pid ")), None)
+
+
+def _abandon(shim: int, told: bytearray) -> None:
+    """Kills a start that takes too long: the container if it exists already (the shim is gone then)."""
+    with suppress(ProcessLookupError):
+        os.kill(_pid_in(told.decode(errors="replace").splitlines()) or shim, signal.SIGKILL)
+
+
+async def _read_all(fd: int, data: bytearray) -> None:
+    """Collects a pipe's bytes until its end."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    data = bytearray()
     os.set_blocking(fd, False)
 
     def readable() -> None:
@@ -183,7 +197,6 @@ async def _read_all(fd: int) -> list[str]:
         await done
     finally:
         loop.remove_reader(fd)
-    return data.decode(errors="replace").splitlines()
 
 
 def _read_stream(fd: int, name: str, output: Output) -> None:
