@@ -113,7 +113,7 @@ class Api:
 def start(home: Path, **options: Any) -> Api:
     """A world in `home`; skips where the machine forbids namespaces."""
     try:
-        return Api(up(home, images=default_table("faultlab/faultlab:*"), **options))
+        return Api(up(home, **{"images": default_table("faultlab/faultlab:*"), **options}))
     except NamespacesForbidden as error:
         pytest.skip(str(error))
 

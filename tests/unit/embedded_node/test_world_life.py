@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from faultlab_embedded.world import (
+    Image,
+    ImageTable,
     NotLinux,
     NotRunning,
     StartFailed,
@@ -132,6 +134,23 @@ def test_static_pods_run_when_up_returns_and_objects_are_there(home: Path, start
     assert status(home) == api.info
     assert up(home) == api.info, "a second up finds the first"
     assert took < 15
+
+
+def test_programs_below_tmp_are_seen_in_pods_that_have_a_tmp_of_their_own(
+    home: Path, tmp_path: Path, start_world: Start
+) -> None:
+    if not tmp_path.is_relative_to("/tmp"):
+        pytest.skip("the tests' files are not below /tmp")
+    programs = tmp_path / "checkout" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "hello").write_text("#!/bin/sh\necho hello; ls /tmp\n")
+    (programs / "hello").chmod(0o755)
+    image = Image("mine:*", (str(programs),), keep_visible=(str(programs.parent),), command=("hello",))
+    api = start_world(home, images=ImageTable((image,)))
+    mount = {"image": "mine", "volumeMounts": [{"name": "t", "mountPath": "/tmp"}]}
+    for name, spec in (("plain", {"container": {"image": "mine"}}), ("volume", {"container": mount})):
+        text = api.output(name, [], volumes=[{"name": "t", "emptyDir": {}}], **spec)
+        assert text.split() == ["hello", programs.relative_to("/tmp").parts[0]]
 
 
 def test_static_pod_comes_back_when_deleted(home: Path, start_world: Start, until: Until) -> None:
