@@ -11,7 +11,7 @@ class Settings:
     """`tokens` maps each bearer token to the user name it stands for; any of them may do anything."""
 
     tokens: Mapping[str, str]
-    git_version: str = "v1.32.0+faultlab"
+    git_version: str = "v1.34.4+faultlab"
     bookmark_interval_s: float = 15.0
     watch_timeout_s: float = 1_800.0
     """A watch that asks for no timeoutSeconds ends after this long, as kube-apiserver's do."""

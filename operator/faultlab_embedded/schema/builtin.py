@@ -50,6 +50,8 @@ def _resolved() -> dict[str, Schema]:
     made: dict[str, Schema] = {name: {} for name in found}
     for name, schema in found.items():
         made[name].update(_resolve(_without_text(schema), made))
+    for schema in made.values():
+        _settle(schema, made, set())
     return made
 
 
@@ -58,12 +60,30 @@ def _without_text(schema: Schema) -> Schema:
 
 
 def _resolve(schema: Schema, made: dict[str, Schema]) -> Schema:
-    if "$ref" in schema:
-        return made[schema["$ref"].removeprefix(REFERENCE)]
+    """A part with its references followed, but for those that say more beside it (how a field merges)."""
     result = _without_text(schema)
+    if "$ref" in schema and isinstance(schema["$ref"], str):
+        return result if len(result) > 1 else made[schema["$ref"].removeprefix(REFERENCE)]
     if "properties" in schema:
         result["properties"] = {key: _resolve(value, made) for key, value in schema["properties"].items()}
     for nested in ("items", "additionalProperties"):
         if isinstance(schema.get(nested), dict):
             result[nested] = _resolve(schema[nested], made)
     return result
+
+
+def _settle(schema: Schema, made: dict[str, Schema], done: set[int]) -> None:
+    """Replace the references that say more by what they refer to and what they say, in place."""
+    if id(schema) in done:
+        return
+    done.add(id(schema))
+    for holder in (schema.get("properties") or {}, schema):
+        for key, child in holder.items():
+            if not isinstance(child, dict) or (
+                holder is schema and key not in ("items", "additionalProperties")
+            ):
+                continue
+            if isinstance(child.get("$ref"), str):
+                rest = {name: value for name, value in child.items() if name != "$ref"}
+                child = holder[key] = {**made[child["$ref"].removeprefix(REFERENCE)], **rest}
+            _settle(child, made, done)
