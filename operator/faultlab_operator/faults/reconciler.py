@@ -9,9 +9,7 @@ of what the status says, two partitions of one system at once.
 """
 
 import asyncio
-import contextlib
 import logging
-import random
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -19,18 +17,17 @@ from pydantic import ValidationError
 from faultlab_chaos.contract import grudges
 from faultlab_chaos.contract.grudges import Edge
 from faultlab_operator.api import NetworkPartition
-from faultlab_operator.api.networkpartition import Cut
 from faultlab_operator.core import Key, Services, rfc3339
 from faultlab_operator.core.cache import Object
 from faultlab_operator.core.clock import parse_rfc3339
 from faultlab_operator.errors import BadSpec
 from faultlab_operator.faults.agents import Agents
+from faultlab_operator.faults.choosing import choose, pin, select_now
 from faultlab_operator.faults.errors import AgentError, NotYet, Refusal
 from faultlab_operator.faults.leases import LEASE_MS, Leases, NodeLease, Wanted
 from faultlab_operator.faults.pods import PodAt, located
 from faultlab_operator.faults.proof import Proof, probe
-from faultlab_operator.faults.scope import Scope, find_scope, place_pods, who_leads
-from faultlab_operator.faults.selection import Selection, select
+from faultlab_operator.faults.scope import Scope, find_scope, place_pods
 from faultlab_operator.faults.standing import cut_edges, fault_id, heal_asked, is_finished, is_wanted, wanted
 from faultlab_operator.faults.writing import Writer
 from faultlab_operator.handlers.problems import model_problem
@@ -48,8 +45,6 @@ PROVE_WINDOW_S = 3.0
 VERIFY_WINDOW_S = 10.0
 """How long probes are repeated after the heal; then HealVerified is False for good."""
 AGENT_WAIT_S = 1.5
-ROLES_WITHIN_S = 0.4
-"""How long members may take to say who leads; a member that does not answer does not count as leading."""
 SOON_S = 0.1
 HOLD_S = 0.5
 FOLLOW_S = 0.2
@@ -140,18 +135,14 @@ class PartitionReconciler:
             return None
         async with self._choosing:
             try:
-                scope = find_scope(partition, self._services.cache)
-                self._alone(obj, scope)
-                await self._ask_who_leads(scope)
-                selection, seed = self._select(partition, scope)
+                scope, selection = await choose(self._services, obj, partition)
             except NotYet as error:
                 return await self._wait_to_choose(partition, write, error)
             except Refusal as error:
                 await write.refuse(error.reason, str(error))
                 return None
             status = partition.status
-            status.seed = seed
-            _pin(partition, scope, selection)
+            pin(partition, scope, selection)
             if partition.spec.dry_run:
                 write.condition("Selected", True, "DryRun", f"would cut {status.cut}")
                 write.condition("Injected", False, "DryRun", "dryRun: true cuts nothing")
@@ -161,12 +152,6 @@ class PartitionReconciler:
             await write.save("Selected", f"cuts {status.cut}")
         current = self._services.cache.get(KIND, write.namespace, write.name)
         return 0.0 if current is None else await self._inject(current, write)
-
-    async def _ask_who_leads(self, scope: Scope) -> None:
-        """Has the hub know the roles of this moment, as far as members answer in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ROLES_WITHIN_S):
-                await self._services.members.refresh(scope.namespace, scope.system)
 
     async def _wait_to_choose(
         self, partition: NetworkPartition, write: Writer, error: NotYet
@@ -183,30 +168,6 @@ class PartitionReconciler:
         write.condition("Selected", None, error.reason, f"waiting: {error}")
         await write.save()
         return SOON_S
-
-    def _alone(self, obj: Object, scope: Scope) -> None:
-        """Raises Refusal where another partition of the same system stands or is about to."""
-        now = self._services.clock.now()
-        for other in self._services.cache.list(KIND):
-            if other["metadata"].get("uid") == obj["metadata"].get("uid") or not is_wanted(other, now):
-                continue
-            names = {name for edge in cut_edges(other) for name in edge}
-            if names & set(scope.members) and other["metadata"]["namespace"] == scope.namespace:
-                until = (other.get("status") or {}).get("healsAt", "its time")
-                raise Refusal(
-                    "AlreadyPartitioned",
-                    f"{other['metadata']['name']} partitions {scope.system} already, until {until}: "
-                    "delete it, or apply this one again when it has healed",
-                )
-
-    def _select(self, partition: NetworkPartition, scope: Scope) -> tuple[Selection, int]:
-        seed = partition.status.seed
-        if seed is None:
-            seed = partition.spec.seed
-        if seed is None:
-            seed = random.SystemRandom().randrange(2**32)
-        members = who_leads(scope, self._services.members)
-        return select(partition.spec, members, scope.load_pods, seed), seed
 
     async def _inject(self, obj: Object, write: Writer) -> float | None:
         """Has every agent apply it; the sides stand in the status already."""
@@ -345,12 +306,12 @@ class PartitionReconciler:
         """Moves the cut with the role; whether it moved."""
         try:
             scope = find_scope(partition, self._services.cache)
-            selection, _ = self._select(partition, scope)
+            selection = select_now(self._services, partition, scope)
         except (NotYet, Refusal):
             return False
         if set(selection.edges) == {Edge(cut.source, cut.target) for cut in partition.status.cut_edges}:
             return False
-        _pin(partition, scope, selection)
+        pin(partition, scope, selection)
         write.condition("Selected", True, "Followed", f"cuts {partition.status.cut}")
         write.condition("EffectObserved", None, "Probing", "the role moved")
         await write.save("Followed", f"the role moved: cuts {partition.status.cut}")
@@ -411,16 +372,6 @@ class PartitionReconciler:
         side = partition.spec.topology.with_
         look = FOLLOW_S if side is not None and side.follow else HOLD_S
         return max(0.0, min(left, look))
-
-
-def _pin(partition: NetworkPartition, scope: Scope, selection: Selection) -> None:
-    status = partition.status
-    status.cut_off = list(selection.cut_off)
-    status.cut_edges = [Cut(source=edge.source, target=edge.target) for edge in selection.edges]
-    status.leader_at_injection = status.leader_at_injection or selection.leader
-    rest = [name for name in scope.members if name not in selection.cut_off]
-    shape = f"{','.join(selection.cut_off)} | {','.join(rest)}" if selection.cut_off else "each | some others"
-    status.cut = f"{shape} ({partition.spec.topology.type})"[:512]
 
 
 def _every_edge(scope: Scope) -> tuple[Edge, ...]:

@@ -7,12 +7,12 @@ from faultlab_operator.core import Services
 from faultlab_operator.faults.standing import HEAL_NOW
 from faultlab_operator.render.common import SYSTEM_NAME
 from faultlab_operator.scenario import observing
+from faultlab_operator.scenario.cleaning import clean_up
 from faultlab_operator.scenario.machine import Progress
 from faultlab_operator.scenario.manifests import fault_manifest, load_manifest, load_name, system_manifest
 from faultlab_operator.scenario.ownership import whose
 from faultlab_operator.scenario.record import HISTORY_FILE
 from faultlab_operator.scenario.run import Run
-from faultlab_operator.scenario.sweeping import clean_up
 from faultlab_operator.scenario.world import (
     Action,
     ApplyLoad,

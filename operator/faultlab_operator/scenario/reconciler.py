@@ -16,14 +16,14 @@ from faultlab_operator.core import Key, Services, rfc3339
 from faultlab_operator.errors import BadSpec, OperatorError
 from faultlab_operator.handlers.problems import model_problem
 from faultlab_operator.kube.conditions import set_condition
+from faultlab_operator.scenario.cleaning import clean_up
 from faultlab_operator.scenario.kubernetes import KubernetesWorld
 from faultlab_operator.scenario.machine import Progress, Step, cleans_up, plan
 from faultlab_operator.scenario.progress import progress_of, set_progress, set_verdict
 from faultlab_operator.scenario.run import Run
 from faultlab_operator.scenario.store import RunStore
-from faultlab_operator.scenario.sweeping import clean_up, sweep
 from faultlab_operator.scenario.telling import tell
-from faultlab_operator.scenario.world import Cleanup, Observation
+from faultlab_operator.scenario.world import Observation
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +41,12 @@ class ScenarioReconciler:
         self._store = RunStore(services.settings.data_dir)
         self._runs: dict[str, Run] = {}
         """By the scenario's uid."""
-        self._systems: dict[str, tuple[str, ...]] = {}
-        """By the uid of a scenario that is under way, what would have to be swept up after it."""
-        self._sweeping: set[asyncio.Task[None]] = set()
         self._uids: dict[Key, str] = {}
 
     async def close(self) -> None:
         """Ends what runs beside the operator's loop. The runs themselves go on with the next operator."""
         for uid in list(self._runs):
             await self._close_run(uid)
-        for task in self._sweeping:
-            task.cancel()
-        await asyncio.gather(*self._sweeping, return_exceptions=True)
 
     async def reconcile(self, key: Key) -> float | None:
         obj = self._services.cache.get(KIND, key.namespace, key.name)
@@ -60,7 +54,6 @@ class ScenarioReconciler:
         before = self._uids.pop(key, None)
         if before is not None and before != uid:
             await self._close_run(before)
-            self._sweep(key.namespace, before)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return None
         try:
@@ -90,21 +83,13 @@ class ScenarioReconciler:
         await self._write(scenario, run, step, seen, problem)
         if step.progress.phase == "Done":
             await self._close_run(scenario.metadata.uid)
-        else:
-            self._systems[scenario.metadata.uid] = _systems(scenario)
-        if any(isinstance(action, Cleanup) for action in step.actions):
-            self._sweep(scenario.metadata.namespace, scenario.metadata.uid)
         return step.look_after_s
 
     async def _tidy(self, scenario: Scenario) -> float | None:
         """A cleanup that failed when the run was done is made up for."""
         if not cleans_up(scenario.spec, scenario.status.verdict):
             return None
-        if await clean_up(self._services, scenario):
-            self._systems[scenario.metadata.uid] = _systems(scenario)
-            return TIDY_AGAIN_S
-        self._sweep(scenario.metadata.namespace, scenario.metadata.uid)
-        return None
+        return TIDY_AGAIN_S if await clean_up(self._services, scenario) else None
 
     async def _perform(self, world: KubernetesWorld, step: Step) -> str:
         """Does what is to be done; says what did not work, which is asked for again."""
@@ -184,19 +169,7 @@ class ScenarioReconciler:
                 log.info("removed the old run %s", removed)
         return self._runs[uid]
 
-    def _sweep(self, namespace: str, uid: str) -> None:
-        """Has the volumes of a run's systems deleted, beside everything else."""
-        systems = self._systems.pop(uid, ())
-        if systems:
-            task = asyncio.create_task(sweep(self._services, namespace, systems), name=f"sweep {uid}")
-            self._sweeping.add(task)
-            task.add_done_callback(self._sweeping.discard)
-
     async def _close_run(self, uid: str) -> None:
         run = self._runs.pop(uid, None)
         if run is not None:
             await run.close()
-
-
-def _systems(scenario: Scenario) -> tuple[str, ...]:
-    return tuple(system.metadata.name for system in scenario.spec.systems)

@@ -145,7 +145,7 @@ async def test_an_agent_that_is_away_at_the_heal_is_waited_for_until_its_lease_h
         lab.agents.down = {"node-1"}
         await until(lambda: lab.status(key).get("healedAt"), within_s=6.0)
         assert not any(lab.agents.is_cut(a, b) for a in MEMBERS for b in MEMBERS)
-        assert lab.conditions(key)["HealVerified"] == "Unknown"
+        await until(lambda: lab.conditions(key).get("HealVerified") == "Unknown")
         lab.agents.down = set()
         await until(lambda: lab.status(key).get("healVerifiedAt"))
 

@@ -57,13 +57,6 @@ class FakeKube:
             self.cache.drop(known)
         return known is not None
 
-    async def list(self, kind: str, _namespace: str, _labels: Any = None) -> list[dict[str, Any]]:
-        if kind != "PersistentVolumeClaim" or ("PersistentVolumeClaim", "data-demo-0") in self.deleted:
-            return []
-        claim = {"kind": kind, "metadata": {"name": "data-demo-0", "namespace": NAMESPACE}}
-        self.put(claim)
-        return [claim]
-
     async def create_event(self, _involved: Any, _kind: str, reason: str, _message: str) -> None:
         self.events.append(reason)
 
@@ -226,11 +219,7 @@ async def test_a_run_ends_with_a_verdict_its_files_and_a_clean_namespace(lab: La
     assert document.faults[0].cut_off == ("demo-0",)
     assert "<!doctype html>" in (directory / "report.html").read_text()
     assert lab.kube.events == ["VerdictInconclusive"]
-    deadline = time.monotonic() + 5
-    while ("PersistentVolumeClaim", "data-demo-0") not in lab.kube.deleted:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-    assert {kind for kind, _ in lab.kube.deleted} == {"LoadTest", "RaftCluster", "PersistentVolumeClaim"}
+    assert {kind for kind, _ in lab.kube.deleted} == {"LoadTest", "RaftCluster"}
     await reconciler.close()
 
 
