@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from faultlab_cli.errors import CliError
 from faultlab_cli.kube import TABLE, Document, Kube, Resource
@@ -66,18 +65,10 @@ def describe(kube: Kube, console: Console, kind: str, name: str, *, namespace: s
     conditions = document.get("status", {}).pop("conditions", [])
     sys.stdout.write(to_yaml(document))
     if conditions:
-        table = Table(title="Conditions", title_justify="left", box=None, header_style="dim")
-        for column in ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"):
-            table.add_column(column)
-        for c in conditions:
-            table.add_row(
-                c["type"],
-                c["status"],
-                c.get("reason", ""),
-                c.get("lastTransitionTime", ""),
-                c.get("message", ""),
-            )
-        console.print(table)
+        console.print("\nConditions:")
+        fields = ("type", "status", "reason", "lastTransitionTime", "message")
+        rows = [[_cell(condition.get(field)) for field in fields] for condition in conditions]
+        _print_columns(console, ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows)
     _print_events(kube, console, resource, document, namespace)
 
 
@@ -139,12 +130,17 @@ def _print_table(console: Console, table: Document, *, wide: bool) -> None:
         console.print("No resources found.")
         return
     shown = [i for i, column in enumerate(columns) if wide or not column.get("priority")]
-    out = Table(box=None, pad_edge=False, header_style="bold")
-    for index in shown:
-        out.add_column(columns[index]["name"].upper(), overflow="fold")
-    for row in table["rows"]:
-        out.add_row(*(_cell(row["cells"][index]) for index in shown))
-    console.print(out)
+    rows = [[_cell(row["cells"][index]) for index in shown] for row in table["rows"]]
+    _print_columns(console, [columns[index]["name"].upper() for index in shown], rows)
+
+
+def _print_columns(console: Console, header: list[str], rows: list[list[str]]) -> None:
+    """Never folded: a URL or a name that is cut into two lines cannot be copied."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        text = "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _cell(value: Any) -> str:
@@ -158,14 +154,13 @@ def _print_events(
     events = kube.get(f"/api/v1/namespaces/{namespace}/events", params={"fieldSelector": selector})["items"]
     if not events:
         return
-    table = Table(title="Events", title_justify="left", box=None, header_style="dim")
-    for column in ("LAST SEEN", "TYPE", "REASON", "MESSAGE"):
-        table.add_column(column)
-    for event in sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")[-20:]:
-        table.add_row(
-            event.get("lastTimestamp") or event.get("eventTime") or "",
-            event.get("type", ""),
-            event.get("reason", ""),
-            event.get("message", ""),
-        )
-    console.print(table)
+    console.print("\nEvents:")
+    rows = [
+        [_when(event), *(_cell(event.get(field)) for field in ("type", "reason", "message"))]
+        for event in sorted(events, key=_when)[-20:]
+    ]
+    _print_columns(console, ["LAST SEEN", "TYPE", "REASON", "MESSAGE"], rows)
+
+
+def _when(event: Document) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
