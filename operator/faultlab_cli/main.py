@@ -225,7 +225,7 @@ def _cluster(kubeconfig: Path | None, context: str | None) -> Iterator[Path | No
         holding = contextlib.ExitStack()
         info = holding.enter_context(held())
     with holding:
-        yield info.kubeconfig
+        yield Path(info.kubeconfig)
 
 
 def _existing(kubeconfig: Path | None, context: str | None) -> Path | None:
@@ -236,7 +236,7 @@ def _existing(kubeconfig: Path | None, context: str | None) -> Path | None:
 
     info = running()
     if info is not None:
-        return info.kubeconfig
+        return Path(info.kubeconfig)
     if os.environ.get("KUBECONFIG"):
         return None
     raise CliError("the embedded world is not running; `faultlab up` starts it", code=1)
@@ -260,3 +260,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
+    except Exception:
+        # Python's own exit code 1 would read as the verdict Fail.
+        errors.print_exception()
+        sys.exit(2)
