@@ -28,7 +28,9 @@ from faultlab_embedded.apiserver.watching import WatchStream
 from faultlab_embedded.store.errors import (
     BadRequest,
     Expired,
+    FieldError,
     GatewayTimeout,
+    Invalid,
     MethodNotAllowed,
     TooManyRequests,
 )
@@ -64,9 +66,7 @@ class Objects:
         if target.resource.namespaced and target.namespace is None and request.method != "GET":
             answer = None
         if answer is None:
-            raise MethodNotAllowed(
-                f"the server does not allow this method ({request.method}) on {request.path}"
-            )
+            raise MethodNotAllowed
         return await answer(request, target)
 
     # Reading
@@ -192,7 +192,7 @@ class Objects:
         resource, name = _storage(target), _name(target)
         left = self._registry.remove(resource, target.namespace, name, options, write)
         shown = show_as(target.resource, target.version, left.obj)
-        if left.gone and target.resource.key != "pods":
+        if left.gone and not target.resource.returns_deleted:
             return reply_object(_deleted(target, shown), as_yaml=want.yaml)
         return reply_object(shown, status=200, as_yaml=want.yaml)
 
@@ -269,7 +269,8 @@ async def _delete_options(request: web.Request) -> DeleteOptions:
     if propagation is None and orphan is not None:
         propagation = "Orphan" if str(orphan).lower() == "true" else "Background"
     if options.get("dryRun") not in (None, [], ["All"]):
-        raise BadRequest(f"invalid dryRun {options['dryRun']}: the only value is All")
+        error = FieldError.not_supported("dryRun", options["dryRun"], ["All"])
+        raise Invalid.of("DeleteOptions", "meta.k8s.io", "", [error])
     preconditions = options.get("preconditions") or {}
     return DeleteOptions(
         grace_seconds=grace,

@@ -30,6 +30,9 @@ class PatchFailed(ApiError):
     code = 422
     reason = "Invalid"
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, details={})
+
 
 async def read_change(request: web.Request, resource: Resource) -> Change:
     """The change that a patch makes; UnsupportedMediaType or BadRequest where it is none."""

@@ -28,7 +28,7 @@ class Pods:
             return await self._log(request, target)
         if target.subresource == "eviction" and request.method == "POST":
             return await self._evict(request, target)
-        raise MethodNotAllowed(f"the server does not allow this method ({request.method}) on {request.path}")
+        raise MethodNotAllowed
 
     async def _log(self, request: web.Request, target: Target) -> web.StreamResponse:
         query = request.query

@@ -31,9 +31,7 @@ class Scales:
         elif request.method == "PATCH":
             wanted = (await read_change(request, target.resource))(current)
         else:
-            raise MethodNotAllowed(
-                f"the server does not allow this method ({request.method}) on {request.path}"
-            )
+            raise MethodNotAllowed
         replicas = _replicas(wanted, name)
         version = (wanted.get("metadata") or {}).get("resourceVersion")
         paths = _paths(target.resource)

@@ -10,7 +10,7 @@ from faultlab_embedded.apiserver.formats import Accepted, Object
 from faultlab_embedded.apiserver.table import Columns, columns_of, table
 from faultlab_embedded.apiserver.target import Target
 from faultlab_embedded.store.log import Record
-from faultlab_embedded.store.views import encode_as, show_as
+from faultlab_embedded.store.views import encode_as, encode_item, show_as
 
 META_V1 = "meta.k8s.io/v1"
 
@@ -24,6 +24,10 @@ class Shape:
     def record(self, record: Record) -> bytes:
         """A stored object."""
         return encode_as(self.target.resource, self.target.version, record)
+
+    def item(self, record: Record) -> bytes:
+        """A stored object inside a list."""
+        return encode_item(self.target.resource, self.target.version, record)
 
     def object(self, obj: Object) -> bytes:
         """An object that was just written, as it is stored."""
@@ -40,12 +44,15 @@ class Shape:
 
     def _joined(self, kind: str, api_version: str, records: Sequence[Record], meta: Object) -> bytes:
         head = {"kind": kind, "apiVersion": api_version, "metadata": meta}
-        items = b",".join(map(self.record, records))
+        items = b",".join(map(self.item, records))
         return msgspec.json.encode(head)[:-1] + b',"items":[' + items + b"]}"
 
 
 class MetadataShape(Shape):
     """PartialObjectMetadata."""
+
+    def item(self, record: Record) -> bytes:
+        return self.record(record)
 
     def record(self, record: Record) -> bytes:
         return self.object(record.decode())

@@ -16,7 +16,7 @@ def columns_of(resource: Resource, version: str) -> Columns:
     """A resource's columns: built in, from its CRD, or name and age."""
     if resource.custom:
         own = [custom_column(definition) for definition in resource.columns.get(version, ())]
-        return (NAME, *(own or [age_column()]))
+        return (NAME, *(own or [age_column("date")]))
     return BUILTIN_COLUMNS.get(resource.key, (NAME, age_column()))
 
 

@@ -9,12 +9,13 @@ from typing import Literal
 from aiohttp import web
 
 from faultlab_embedded.store.catalog import Catalog, Resource
-from faultlab_embedded.store.errors import BadRequest, NotFound
+from faultlab_embedded.store.errors import BadRequest, FieldError, Invalid, NotFound
 from faultlab_embedded.store.registry import Selection, Write
 from faultlab_embedded.store.selectors import field_terms
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 MAX_MANAGER_LENGTH = 128
+_OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,7 @@ def selection_of(target: Target, query: Mapping[str, str]) -> Selection:
         fields = f"metadata.name={target.name}"
     for path, _, _ in field_terms(fields) if fields else ():
         if path not in ("metadata.name", "metadata.namespace") and path not in target.resource.selectable:
-            resource = target.resource
-            raise BadRequest(
-                f'Unable to find "{resource.api_version(target.version)}, Resource={resource.plural}" that '
-                f'match label selector "{query.get("labelSelector", "")}", field selector "{fields}": '
-                f"field label not supported: {path}"
-            )
+            raise BadRequest(f"field label not supported: {path}")
     return Selection.parse(target.namespace, query.get("labelSelector"), fields)
 
 
@@ -85,11 +81,14 @@ def write_of(request: web.Request) -> Write:
     """How a write is meant, from dryRun, fieldManager and fieldValidation."""
     query = request.query
     dry_run = query.getall("dryRun", [])
+    kind = _OPTIONS.get(request.method, "DeleteOptions")
     if any(value != "All" for value in dry_run):
-        raise BadRequest(f"invalid dryRun {dry_run}: the only value is All")
+        error = FieldError.not_supported("dryRun", dry_run, ["All"])
+        raise Invalid.of(kind, "meta.k8s.io", "", [error])
     validation = query.get("fieldValidation") or "Warn"
     if validation not in ("Strict", "Warn", "Ignore"):
-        raise BadRequest(f"invalid fieldValidation {validation!r}: expected Strict, Warn or Ignore")
+        error = FieldError.not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"])
+        raise Invalid.of(kind, "meta.k8s.io", "", [error])
     manager = (
         query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0] or "unknown"
     )

@@ -59,6 +59,9 @@ _SELECTABLE = {
     "secrets": "type",
     "services": "spec.clusterIP spec.type",
 }
+_RETURNING_DELETED = frozenset(
+    ("namespaces", "persistentvolumeclaims", "pods", "serviceaccounts", "services", "storageclasses")
+)
 _IN_ALL = frozenset(("pods", "services", "statefulsets", "deployments", "replicasets", "daemonsets", "jobs"))
 """What `kubectl get all` shows."""
 
@@ -154,6 +157,7 @@ def _resource(
         scale=scale,
         subresources=subresources,
         generation=generation,
+        returns_deleted=plural in _RETURNING_DELETED,
         selectable=frozenset(_SELECTABLE.get(plural, "").split()),
         name_rule=_NAME_RULES.get(kind, names.subdomain),
         stored_as=stored_as,

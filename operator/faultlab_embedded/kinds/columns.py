@@ -88,9 +88,9 @@ def custom_column(definition: Mapping[str, Any]) -> Column:
     )
 
 
-def age_column() -> Column:
-    """AGE."""
-    return Column("Age", lambda obj: since(obj["metadata"].get("creationTimestamp")), type="date")
+def age_column(kind: str = "string") -> Column:
+    """AGE; custom resources call its type date."""
+    return Column("Age", lambda obj: since(obj["metadata"].get("creationTimestamp")), type=kind)
 
 
 NAME = Column("Name", lambda obj: obj["metadata"]["name"], format="name", description="The object's name")
@@ -375,8 +375,8 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
     "deployments.apps": (
         NAME,
         Column("Ready", _ready_of(_REPLICAS, ".status.readyReplicas")),
-        Column("Up-to-date", _int(".status.updatedReplicas"), type="integer"),
-        Column("Available", _int(".status.availableReplicas"), type="integer"),
+        Column("Up-to-date", _int(".status.updatedReplicas")),
+        Column("Available", _int(".status.availableReplicas")),
         AGE,
         *_POD_CONTAINERS,
         Column("Selector", _selector, priority=1),

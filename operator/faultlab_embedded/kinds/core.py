@@ -10,7 +10,7 @@ from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import config_keys, duplicates, immutable, one_of, port_name, port_number
 from faultlab_embedded.kinds.podchecks import check_resources
 from faultlab_embedded.store import names
-from faultlab_embedded.store.errors import FieldError
+from faultlab_embedded.store.errors import BadRequest, FieldError
 from faultlab_embedded.store.strategy import Object
 
 MAX_DATA_BYTES = 1024 * 1024
@@ -44,6 +44,8 @@ class ServiceStrategy(BuiltinStrategy):
         if kind == "ExternalName":
             return
         if not spec.get("clusterIP"):
+            if not spec.get("ports"):
+                return  # refused by `check`: only who says that the service is headless may leave ports out
             spec["clusterIP"] = "None"
         spec.setdefault("clusterIPs", [spec["clusterIP"]])
         spec.setdefault("ipFamilies", ["IPv4"])
@@ -61,6 +63,8 @@ class ServiceStrategy(BuiltinStrategy):
             errors.append(FieldError.required("spec.externalName"))
         errors += names.label_errors("spec.selector", spec.get("selector"))
         ports = spec.get("ports") or []
+        if not ports and spec["type"] != "ExternalName" and not spec.get("clusterIP"):
+            errors.append(FieldError.required("spec.ports"))
         errors += duplicates("spec.ports", ports, "name")
         for index, port in enumerate(ports):
             path = f"spec.ports[{index}]"
@@ -93,6 +97,18 @@ class ConfigMapStrategy(BuiltinStrategy):
 
 
 class SecretStrategy(BuiltinStrategy):
+    def decode(self, obj: Object) -> list[str]:
+        unknown = super().decode(obj)
+        for key, value in (obj.get("data") or {}).items():
+            try:
+                base64.b64decode(value, validate=True)
+            except binascii.Error:
+                raise BadRequest(
+                    f'Secret in version "v1" cannot be handled as a Secret: illegal base64 data in {key}: '
+                    "plain text goes into stringData"
+                ) from None
+        return unknown
+
     def default(self, obj: Object) -> None:
         obj.setdefault("type", "Opaque")
         for key, value in (obj.pop("stringData", None) or {}).items():
@@ -101,12 +117,6 @@ class SecretStrategy(BuiltinStrategy):
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         data = obj.get("data") or {}
         errors = config_keys("data", data)
-        for key, value in data.items():
-            try:
-                base64.b64decode(value, validate=True)
-            except binascii.Error:
-                detail = "must be base64; plain text goes into stringData"
-                errors.append(FieldError.invalid(f"data[{key}]", value, detail))
         if sum(map(len, data.values())) * 3 // 4 > MAX_DATA_BYTES:
             errors.append(FieldError.too_long("data", MAX_DATA_BYTES))
         if old is not None:

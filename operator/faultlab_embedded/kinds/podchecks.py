@@ -34,7 +34,6 @@ def check_spec(spec: Object | None, path: str, *, claims: Iterable[str] = ()) ->
     errors += one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
     policies = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
     errors += one_of(f"{path}.dnsPolicy", spec.get("dnsPolicy"), policies)
-    errors += at_least(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     errors += at_least(f"{path}.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), 1)
     for name in ("hostname", "subdomain"):
         if spec.get(name):

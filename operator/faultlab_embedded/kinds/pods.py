@@ -28,6 +28,9 @@ class PodStrategy(BuiltinStrategy):
         spec.setdefault("enableServiceLinks", True)
         spec.setdefault("serviceAccountName", "default")
         spec.setdefault("serviceAccount", spec["serviceAccountName"])
+        spec.setdefault("priority", 0)
+        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+        _tolerate_trouble(spec)
 
     def prepare_create(self, obj: Object) -> None:
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}
@@ -41,6 +44,22 @@ class PodStrategy(BuiltinStrategy):
         ):
             errors.append(FieldError.forbidden("spec", _MAY_CHANGE))
         return errors
+
+
+def _tolerate_trouble(spec: Object) -> None:
+    """Stay for five minutes on a node that is not ready or unreachable, as DefaultTolerationSeconds has
+    it."""
+    tolerations = spec.setdefault("tolerations", [])
+    for name in ("not-ready", "unreachable"):
+        key = f"node.kubernetes.io/{name}"
+        if not any(_tolerates(known, key) for known in tolerations):
+            tolerations.append(
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+            )
+
+
+def _tolerates(toleration: Object, key: str) -> bool:
+    return toleration.get("key") in (None, "", key) and toleration.get("effect") in (None, "", "NoExecute")
 
 
 def _fixed(spec: Object, other: Object) -> Object:

@@ -14,18 +14,27 @@ class DisruptionBudgetStrategy(BuiltinStrategy):
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
 
+    def prepare_create(self, obj: Object) -> None:
+        obj["status"] = dict.fromkeys(
+            ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), 0
+        )
+
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         del old
         spec = obj["spec"]
         both = {key: spec[key] for key in ("minAvailable", "maxUnavailable") if key in spec}
-        if len(both) == 2:
-            return [FieldError.invalid("spec", both, "minAvailable and maxUnavailable cannot be both set")]
         errors = []
+        if len(both) == 2:
+            detail = "minAvailable and maxUnavailable cannot be both set"
+            errors.append(FieldError.invalid("spec", both, detail))
         for key, value in both.items():
             if isinstance(value, int):
                 errors += at_least(f"spec.{key}", value)
             elif not value.removesuffix("%").isdigit() or not value.endswith("%"):
-                detail = "a valid percent string must be a numeric string followed by an ending '%'"
+                detail = (
+                    "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
+                    "'1%',  or '93%', regex used for validation is '[0-9]+%')"
+                )
                 errors.append(FieldError.invalid(f"spec.{key}", value, detail))
         return errors
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from faultlab_embedded.kinds import podspec
 from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import at_least, immutable, one_of, selector_and_template
@@ -32,6 +34,10 @@ class _Workload(BuiltinStrategy):
     negative."""
 
     keeps_selector = True
+    first_status: ClassVar[Object] = {}
+
+    def prepare_create(self, obj: Object) -> None:
+        obj["status"] = dict(self.first_status)
 
     def default(self, obj: Object) -> None:
         spec = obj.setdefault("spec", {})
@@ -60,6 +66,7 @@ class _Workload(BuiltinStrategy):
 
 class StatefulSetStrategy(_Workload):
     keeps_selector = False
+    first_status: ClassVar[Object] = {"replicas": 0, "availableReplicas": 0}
 
     def default_spec(self, spec: Object) -> None:
         spec.setdefault("replicas", 1)
@@ -127,11 +134,20 @@ class DeploymentStrategy(_Workload):
 
 
 class ReplicaSetStrategy(_Workload):
+    first_status: ClassVar[Object] = {"replicas": 0}
+
     def default_spec(self, spec: Object) -> None:
         spec.setdefault("replicas", 1)
 
 
 class DaemonSetStrategy(_Workload):
+    first_status: ClassVar[Object] = {
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberReady": 0,
+    }
+
     def default_spec(self, spec: Object) -> None:
         spec.setdefault("revisionHistoryLimit", 10)
         strategy = spec.setdefault("updateStrategy", {})
@@ -161,6 +177,7 @@ class JobStrategy(BuiltinStrategy):
         spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
 
     def prepare_create(self, obj: Object) -> None:
+        obj["status"] = {}
         spec, meta = obj["spec"], obj["metadata"]
         if spec["manualSelector"]:
             return

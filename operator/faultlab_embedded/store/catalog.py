@@ -56,6 +56,8 @@ class Resource:
     custom: bool = False
     stored_as: str | None = None
     """The key of the resource that really holds the objects, where this one is a view of it."""
+    returns_deleted: bool = False
+    """Whether a delete answers with the object even where it is gone (Kubernetes decides it kind by kind)."""
     selectable: frozenset[str] = frozenset()
     """Fields that a field selector may name, besides metadata.name and metadata.namespace."""
     name_rule: Callable[[str, str], list[FieldError]] = names.subdomain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faultlab_embedded.store.errors import BadRequest, Conflict
+from faultlab_embedded.store.errors import BadRequest, Conflict, FieldError, Invalid
 from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.objects import now_rfc3339
 from faultlab_embedded.store.strategy import Object
@@ -37,12 +37,15 @@ class Removal:
 def check_preconditions(record: Record, options: DeleteOptions) -> None:
     """Raises Conflict where the object is not the one that is meant."""
     if options.uid is not None and options.uid != record.uid:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {record.uid}"
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
+            "The object might have been deleted and then recreated"
+        )
         raise Conflict.of(record.resource, record.name, why)
     if options.version is not None and options.version != str(record.version):
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.version}, "
-            f"ResourceVersion in object meta: {record.version}"
+            f"the ResourceVersion in the precondition ({options.version}) does not match the ResourceVersion "
+            f"in record ({record.version}). The object might have been modified"
         )
         raise Conflict.of(record.resource, record.name, why)
 
@@ -59,6 +62,8 @@ def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: b
     if "deletionTimestamp" in meta:
         grace = min(grace, int(meta.get("deletionGracePeriodSeconds") or 0))
     if grace == 0 and not meta.get("finalizers") and not holds_content:
+        if resource == "pods" and "deletionTimestamp" not in meta:
+            meta["generation"] = meta.get("generation", 0) + 1
         meta.setdefault("deletionTimestamp", now_rfc3339())
         meta["deletionGracePeriodSeconds"] = 0
         return True
@@ -85,14 +90,15 @@ def grace_seconds(resource: str, obj: Object, asked: int | None) -> int:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     if resource != "pods" or not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
         return 0
-    return int(asked if asked is not None else spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S))
+    grace = int(asked if asked is not None else spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S))
+    return grace if grace >= 0 else 1
 
 
 def _set_propagation(meta: Object, propagation: str) -> None:
     if propagation not in _FINALIZERS:
-        raise BadRequest(
-            f"invalid propagationPolicy {propagation!r}: expected Foreground, Background or Orphan"
-        )
+        options = ("Foreground", "Background", "Orphan", "nil")
+        error = FieldError.not_supported("propagationPolicy", propagation, options)
+        raise Invalid.of("DeleteOptions", "meta.k8s.io", "", [error])
     finalizers = [name for name in meta.get("finalizers") or [] if name not in (FOREGROUND, ORPHAN)]
     wanted = _FINALIZERS[propagation]
     if wanted:

@@ -21,7 +21,7 @@ class ApiError(Exception):
     def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.details = details or {}
+        self.details = details
 
     def status(self) -> dict[str, Any]:
         """The `v1.Status` object that goes on the wire."""
@@ -33,7 +33,7 @@ class ApiError(Exception):
             "message": self.message,
             "reason": self.reason,
         }
-        if self.details:
+        if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code
         return body
@@ -81,7 +81,7 @@ class NotFound(ApiError):
     @classmethod
     def path(cls) -> NotFound:
         """What kube-apiserver says about a path it does not serve."""
-        return cls("the server could not find the requested resource")
+        return cls("the server could not find the requested resource", details={})
 
 
 class MethodNotAllowed(ApiError):
@@ -89,6 +89,10 @@ class MethodNotAllowed(ApiError):
 
     code = 405
     reason = "MethodNotAllowed"
+
+    def __init__(self, message: str = "") -> None:
+        message = message or "the server does not allow this method on the requested resource"
+        super().__init__(message, details={})
 
 
 class NotAcceptable(ApiError):
@@ -234,7 +238,7 @@ class Invalid(ApiError):
         shown = list(dict.fromkeys(str(error) for error in errors))
         joined = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
         qualified = f"{kind}.{group}" if group else kind
-        details: dict[str, Any] = {"name": name}
+        details: dict[str, Any] = {"name": name} if name else {}
         if group:
             details["group"] = group
         details["kind"] = kind

@@ -143,7 +143,7 @@ def check_metadata(kind: Resource, meta: Object, old: Object | None) -> list[Fie
     if old is not None and "deletionTimestamp" in old:
         added = [name for name in meta.get("finalizers") or [] if name not in (old.get("finalizers") or [])]
         if added:
-            shown = msgspec.json.encode(added).decode()
+            shown = "[]string{" + ", ".join(f'"{name}"' for name in added) + "}"
             detail = (
                 f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}"
             )

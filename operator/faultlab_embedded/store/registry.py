@@ -177,10 +177,11 @@ class Registry:
         old = self.record(resource, namespace, name)
         obj = copy(change(old.decode()))
         meta = identify(kind, obj)
-        if (meta.get("namespace", ""), meta.get("name")) != (old.namespace, old.name):
+        if meta.get("namespace", "") != old.namespace:
+            raise BadRequest("the namespace of the object does not match the namespace on the URL")
+        if meta.get("name") != old.name:
             raise BadRequest(
-                f"the name of the object ({meta.get('namespace', '')}/{meta.get('name')}) does not match the "
-                f"name on the URL ({old.namespace}/{old.name}): an object cannot be renamed or moved"
+                f"the name of the object ({meta.get('name')}) does not match the name on the URL ({old.name})"
             )
         return self._replace(kind, obj, old, subresource, write)
 
@@ -389,6 +390,8 @@ class Registry:
     def _next(self, kind: Resource, obj: Object) -> Record:
         """A record of `obj` under the next version, which is also written into it."""
         self._version += 1
+        # First what says what it is: lists of built-in kinds leave that out of their items.
+        obj = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], **obj}
         meta = obj["metadata"]
         meta["resourceVersion"] = str(self._version)
         labels = dict(meta.get("labels") or {})

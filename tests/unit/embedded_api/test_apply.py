@@ -132,7 +132,7 @@ def test_status_is_applied_on_its_own(registry: Registry) -> None:
     registry.apply_fields(SETS, status, Write(manager="node"), "status")
     del status["status"]["readyReplicas"]
     found = registry.apply_fields(SETS, status, Write(manager="node"), "status")
-    assert found["status"] == {"replicas": 2}
+    assert found["status"] == {"replicas": 2, "availableReplicas": 0}
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "i"
     # Writing status otherwise leaves the spec's owners alone.
     registry.patch(SETS, "default", "s", {"status": {"replicas": 3}}, "status", Write(manager="other"))

@@ -85,7 +85,6 @@ def test_an_image_without_a_tag_is_always_pulled(registry: Registry) -> None:
         ({"containers": [CONTAINER, CONTAINER]}, 'spec.containers[1].name: Duplicate value: "c"'),
         ({"containers": [{**CONTAINER, "name": "C_"}]}, "a lowercase RFC 1123 label must consist of"),
         ({"restartPolicy": "Sometimes"}, 'supported values: "Always", "OnFailure", "Never"'),
-        ({"terminationGracePeriodSeconds": -1}, "must be greater than or equal to 0"),
         ({"containers": [{**CONTAINER, "ports": [{"containerPort": 70000}]}]}, "must be between 1 and 65535"),
         ({"containers": [{**CONTAINER, "env": [{"value": "x"}]}]}, "env[0].name: Required value"),
         (
@@ -214,7 +213,7 @@ def test_a_secrets_plain_text_is_encoded_and_never_shown(registry: Registry) -> 
     assert "stringData" not in made
     assert base64.b64decode(made["data"]["key"]) == b"value"
     assert made["type"] == "Opaque"
-    with pytest.raises(Invalid, match="must be base64"):
+    with pytest.raises(BadRequest, match="illegal base64 data in a"):
         registry.create("secrets", {"metadata": {"name": "t"}, "data": {"a": "not base64!"}})
     with pytest.raises(Invalid, match="field is immutable"):
         registry.patch("secrets", "default", "s", {"type": "other"})

@@ -132,12 +132,25 @@ async def test_a_body_that_makes_no_sense_is_400(api: Any, body: str, says: str)
 
 @pytest.mark.parametrize(
     "query",
-    ["labelSelector=a%20b%20c", "fieldSelector=x", "limit=x", "limit=-1", "continue=%21", "dryRun=Some"],
+    ["labelSelector=a%20b%20c", "fieldSelector=x", "limit=x", "limit=-1", "continue=%21"],
 )
 async def test_parameters_that_make_no_sense_are_400(api: Any, query: str) -> None:
-    method, path = ("DELETE", f"{CONFIGS}?{query}") if "dryRun" in query else ("GET", f"{CONFIGS}?{query}")
-    status, answer = await api.call(method, path)
+    status, answer = await api.call("GET", f"{CONFIGS}?{query}")
     assert (status, answer["reason"]) == (400, "BadRequest"), answer
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "says"),
+    [
+        ("POST", "dryRun=Some", 'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value'),
+        ("POST", "fieldValidation=Some", 'supported values: "", "Ignore", "Strict", "Warn"'),
+        ("DELETE", "dryRun=Some", "DeleteOptions.meta.k8s.io"),
+    ],
+)
+async def test_options_that_make_no_sense_are_422(api: Any, method: str, query: str, says: str) -> None:
+    status, answer = await api.call(method, f"{CONFIGS}?{query}", {"metadata": {"name": "c"}})
+    assert (status, answer["reason"]) == (422, "Invalid"), answer
+    assert says in answer["message"]
 
 
 async def test_a_body_that_is_too_large_is_413(serve: Any) -> None:

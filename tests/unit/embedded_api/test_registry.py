@@ -10,7 +10,6 @@ import pytest
 from faultlab_embedded.store.deletion import DeleteOptions
 from faultlab_embedded.store.errors import (
     AlreadyExists,
-    BadRequest,
     Conflict,
     Expired,
     Forbidden,
@@ -91,12 +90,12 @@ def test_a_write_that_changes_nothing_keeps_the_version(registry: Registry) -> N
 def test_spec_and_status_are_written_apart(registry: Registry) -> None:
     registry.create("statefulsets.apps", {**STATEFUL_SET, "status": {"replicas": 9}})
     made = registry.get("statefulsets.apps", "default", "s")
-    assert "status" not in made
+    assert made["status"] == {"replicas": 0, "availableReplicas": 0}
     through_status = {"status": {"replicas": 1}, "spec": {"replicas": 7}, "metadata": {"labels": {"x": "y"}}}
     registry.patch("statefulsets.apps", "default", "s", through_status, subresource="status")
     registry.patch("statefulsets.apps", "default", "s", {"status": {"replicas": 5}})
     found = registry.get("statefulsets.apps", "default", "s")
-    assert found["status"] == {"replicas": 1}
+    assert found["status"] == {"replicas": 1, "availableReplicas": 0}
     assert found["spec"]["replicas"] == 1
     assert "labels" not in found["metadata"]
 
@@ -191,15 +190,15 @@ def test_propagation_leaves_its_finalizer_for_the_collector(
     assert left is not None
     assert left["metadata"]["finalizers"] == [finalizer]
     assert left["metadata"]["deletionTimestamp"]
-    with pytest.raises(BadRequest, match="expected Foreground, Background or Orphan"):
+    with pytest.raises(Invalid, match='supported values: "Foreground", "Background", "Orphan"'):
         registry.delete("statefulsets.apps", "default", "s", propagation="Sideways")
 
 
 def test_preconditions_protect_another_object_of_the_same_name(registry: Registry) -> None:
     made = registry.create("configmaps", config("c"))
-    with pytest.raises(Conflict, match="UID in precondition: other"):
+    with pytest.raises(Conflict, match=r"UID in the precondition \(other\) does not match"):
         registry.remove("configmaps", "default", "c", DeleteOptions(uid="other"))
-    with pytest.raises(Conflict, match="ResourceVersion in precondition"):
+    with pytest.raises(Conflict, match="ResourceVersion in the precondition"):
         registry.remove("configmaps", "default", "c", DeleteOptions(version="1"))
     assert registry.remove("configmaps", "default", "c", DeleteOptions(uid=made["metadata"]["uid"])).gone
 
