@@ -1,1 +1,1 @@
-"""A small Kubernetes on one machine: API server, controllers and node. Knows Kubernetes, nothing of the lab."""
+"""A small Kubernetes on one machine: API server, controllers, node. Knows nothing of the lab."""

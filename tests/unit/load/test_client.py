@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_member import meta, serving
+
 from faultlab.contract.load import Keys, Mix
 from faultlab.contract.member import PeerAddress
 from faultlab.history.events import Event, read_events

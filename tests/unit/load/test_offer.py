@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+
 from faultlab.contract.load import Arrival, Keys, Mix
 from faultlab.load.choice import Chooser
 from faultlab.load.schedule import MISSED_AFTER_NS, Schedule
