@@ -38,6 +38,11 @@ BROKEN: dict[str, tuple[str, list[tuple[Any, ...]], set[int]]] = {
         [(0, W, 1, 0, 1), (1, "cas", [1, 2], 2, 5), (2, "cas", [1, 3], 2, 5)],
         {0, 1, 2},
     ),
+    "a write that nobody saw does not slip in before a cas": (
+        "cas-register",
+        [(0, W, 1, 0, 1), (1, "cas", [1, 2], 2, 5), (2, W, 3, 2, 5), (3, R, 2, 6, 7), (0, W, 1, 8, 9)],
+        {0, 1, 2, 3},
+    ),
     "append lost": (
         "append",
         [(0, "append", "a", 0, 1), (0, "append", "b", 2, 3), (1, "get", "a", 4, 5)],
@@ -51,6 +56,11 @@ BROKEN: dict[str, tuple[str, list[tuple[Any, ...]], set[int]]] = {
     ),
     "duplicated incr": ("kv", [(0, "incr", 1, 0, 1), (1, "incr", 1, 2, 3)], {0, 1}),
     "incr counted twice": ("kv", [(0, "incr", 1, 0, 1), (1, "incr", 3, 2, 3)], {1}),
+    "counted further than anybody may have": (
+        "kv",
+        [(0, "incr", 1, 0, 1, "info"), (1, "get", "2", 2, 3)],
+        {0, 1},
+    ),
     "deleted and still there": (
         "kv",
         [(0, "set", "a", 0, 1), (0, "del", 1, 2, 3), (1, "get", "a", 4, 5)],
@@ -165,6 +175,28 @@ class TestInfo:
         rows = [(n, "cas", [n or None, n + 1], 0, 1, "info") for n in range(5)]
         assert check(history(*rows, (9, R, 5, 2, 3)), "cas-register").result == "valid"
         assert check(history(*rows, (9, R, 6, 2, 3)), "cas-register").result == "invalid"
+
+    @pytest.mark.parametrize("swap_first", [True, False])
+    def test_the_one_that_fits_twice_is_kept_for_where_no_other_fits(
+        self, swap_first: bool, history: History
+    ) -> None:
+        """Two lost operations may explain the first read of 1, but only the write explains the second."""
+        swap, write = (2, 3) if swap_first else (3, 2)
+        rows = [
+            (0, W, 5, 0, 1),
+            (1, "cas", [5, 1], swap, swap, "info"),
+            (2, W, 1, write, write, "info"),
+            (3, R, 1, 4, 5),
+            (0, W, 6, 6, 7),
+            (3, R, 1, 8, 9),
+        ]
+        assert check(history(*rows), "cas-register").result == "valid"
+        commands = {"read": "get", "write": "set", "cas": "cas"}
+        texts = [
+            (process, commands[f], [str(x) for x in value] if f == "cas" else str(value), *rest)
+            for process, f, value, *rest in rows
+        ]
+        assert check(history((9, "del", 0, 0, 0), *texts), "kv").result == "valid"
 
 
 class TestKeys:

@@ -1,5 +1,6 @@
 """Histories of a simulated linearizable store are valid, and stop being so when one answer is changed."""
 
+import math
 import random
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from faultlab.checker import check
-from faultlab.history import Event
+from faultlab.checker import MODELS, check
+from faultlab.checker.partition import partition
+from faultlab.history import Event, pair_events
 from faultlab.history.synthetic import Workload, counter, generate, string
 
 WORKLOADS: dict[str, tuple[str, Workload]] = {
@@ -112,7 +114,8 @@ def test_a_lost_append_and_a_double_count_are_shown_small() -> None:
 
 SCRIPT = """
 import random, sys
-from faultlab.checker import check
+from faultlab.checker import MODELS, check
+from faultlab.checker.partition import partition
 from faultlab.history.synthetic import Workload, generate
 events = generate(Workload(operations=300, processes=8, keys=3, info=0.1, values=3), 5)
 reads = [n for n, e in enumerate(events) if e.type == "ok" and e.f == "read"]
@@ -153,3 +156,12 @@ def test_the_verdict_does_not_depend_on_the_order_of_events_of_equal_times() -> 
         before, after = check(events, "cas-register"), check(shuffled, "cas-register")
         assert (before.result, before.key) == (after.result, after.key), f"seed {seed}"
         assert {(o.process, o.start) for o in before.window} == {(o.process, o.start) for o in after.window}
+
+
+@pytest.mark.parametrize("values", [None, 5])
+def test_lost_operations_do_not_make_the_search_wander(values: int | None) -> None:
+    """On one busy key with dozens of lost writes the work stays in proportion to the history's length."""
+    events = generate(Workload(operations=3000, processes=20, keys=1, info=0.02, values=values), 1)
+    ((_, part),) = partition(pair_events(events), MODELS["cas-register"])
+    search = MODELS["cas-register"].search(part)
+    assert search.run(10 * len(part), math.inf) is True, search.explored

@@ -31,6 +31,41 @@ _SMALL = 8
 _STRETCHES = (32, 128, 512)
 
 
+def until(model: Model, part: Sequence[Operation], moment: int) -> list[Operation]:
+    """What was invoked up to `moment`; what returned after it becomes info, and goes if it only reads.
+
+    Fair: an order of the whole, up to that moment, is one of this.
+    """
+    result = []
+    for operation in part:
+        if operation.end is not None and operation.end <= moment:
+            result.append(operation)
+        elif operation.start <= moment:
+            result.extend(_open_ended(model, operation))
+    return result
+
+
+def since(model: Model, part: Sequence[Operation], moment: int) -> list[Operation]:
+    """What returned after `moment`; what was invoked up to then becomes info, and goes if it only reads.
+
+    Fair where any state may be the first: an order of the whole, from the last that had returned on, is one
+    of this, with those left out that took effect before.
+    """
+    result = []
+    for operation in part:
+        if operation.end is None or operation.start > moment:
+            result.append(operation)
+        elif operation.end > moment:
+            result.extend(_open_ended(model, operation))
+    return result
+
+
+def _open_ended(model: Model, operation: Operation) -> list[Operation]:
+    if model.reads_only(operation):
+        return []
+    return [msgspec.structs.replace(operation, outcome="info", end=None, result=None)]
+
+
 class Window(NamedTuple):
     """Operations without an order, as they were searched: those open at the end or start are info."""
 
@@ -51,16 +86,16 @@ def find_window(model: Model, part: Sequence[Operation], furthest: int, deadline
     if not shortest:
         stretch = shrink.sweep(list(part), furthest)
         if stretch is not None:
-            kept, minimal = shrink.leave_out(stretch, from_start=False, until=deadline)
+            kept, minimal = shrink.leave_out(stretch, from_start=False, until_s=deadline)
             return Window(kept, False, minimal)
     best = Window(prefix, True, False)
     now = time.monotonic()
-    kept, minimal = shrink.leave_out(prefix, from_start=True, until=now + (deadline - now) / 4)
+    kept, minimal = shrink.leave_out(prefix, from_start=True, until_s=now + (deadline - now) / 4)
     best = Window(kept, True, minimal)
     if len(kept) > _SMALL:
         tail = shrink.cut_beginning(prefix)
         if tail is not None:
-            other, minimal = shrink.leave_out(tail, from_start=False, until=deadline)
+            other, minimal = shrink.leave_out(tail, from_start=False, until_s=deadline)
             if len(other) < len(kept):
                 best = Window(other, False, minimal)
     return best
@@ -84,22 +119,6 @@ class _Shrink:
             search.run(_CHECK_BUDGET, self._deadline) is False for search in searches
         )
 
-    def _open(self, operation: Operation) -> list[Operation]:
-        """The operation as one that nobody knows the end of."""
-        if self._model.reads_only(operation):
-            return []
-        return [msgspec.structs.replace(operation, outcome="info", end=None, result=None)]
-
-    def _prefix(self, part: Sequence[Operation], ends: Sequence[int], returns: int) -> list[Operation]:
-        last = ends[returns - 1]
-        result = []
-        for operation in part:
-            if operation.end is not None and operation.end <= last:
-                result.append(operation)
-            elif operation.start <= last:
-                result.extend(self._open(operation))
-        return result
-
     def cut_end(self, part: list[Operation], furthest: int) -> tuple[list[Operation], bool]:
         """The shortest prefix without an order; (a longer one, False) where that is not quickly found."""
         ends = sorted(operation.end for operation in part if operation.end is not None)
@@ -107,9 +126,9 @@ class _Shrink:
         best = part
         middle = low + 1
         now = time.monotonic()
-        until = now + (self._deadline - now) / 3
-        while low + 1 < high and time.monotonic() < until:
-            prefix = self._prefix(part, ends, middle)
+        quickly = now + (self._deadline - now) / 3
+        while low + 1 < high and time.monotonic() < quickly:
+            prefix = until(self._model, part, ends[middle - 1])
             found = self._has_order(prefix)
             if found is None:
                 return best, False
@@ -129,8 +148,8 @@ class _Shrink:
             for last in range(furthest + 1, len(ends) + size // 2, size // 2):
                 if time.monotonic() > self._deadline:
                     return None
-                prefix = self._prefix(part, ends, min(last, len(ends)))
-                stretch = self._tail(prefix, ends[last - size - 1]) if last > size else prefix
+                prefix = until(self._model, part, ends[min(last, len(ends)) - 1])
+                stretch = since(self._model, prefix, ends[last - size - 1]) if last > size else prefix
                 if self._has_none(stretch, from_start=False):
                     return stretch
         return None
@@ -145,25 +164,14 @@ class _Shrink:
         while low + 1 < high and time.monotonic() < self._deadline:
             # From the end in growing steps until a tail has no order, then halfway between.
             middle = max(0, len(ends) - step) if best is None else (low + high) // 2
-            tail = self._tail(prefix, ends[middle - 1]) if middle else prefix
+            tail = since(self._model, prefix, ends[middle - 1]) if middle else prefix
             if self._has_none(tail, from_start=False):
                 low, best = middle, tail
             else:
                 high, step = middle, 2 * step
         return best
 
-    def _tail(self, prefix: Sequence[Operation], moment: int) -> list[Operation]:
-        result = []
-        for operation in prefix:
-            if operation.end is not None and operation.end <= moment:
-                continue
-            if operation.start <= moment and operation.end is not None:
-                result.extend(self._open(operation))
-            else:
-                result.append(operation)
-        return result
-
-    def _last_ones(self, operations: list[Operation], *, from_start: bool, until: float) -> list[Operation]:
+    def _last_ones(self, operations: list[Operation], *, from_start: bool, until_s: float) -> list[Operation]:
         """The last 1, 2, 4, ... to return with what must stay for them, as soon as they have no order.
 
         The last to return is always among the guilty; and operations that only stay because of each other
@@ -174,7 +182,7 @@ class _Shrink:
             key=lambda place: -(operations[place].end or 0),
         )
         count = 1
-        while count < len(by_end) and time.monotonic() < until:
+        while count < len(by_end) and time.monotonic() < until_s:
             kept = set(by_end[:count])
             kept |= self._model.unseen(operations, kept)
             trial = [operations[place] for place in sorted(kept)]
@@ -184,16 +192,16 @@ class _Shrink:
         return operations
 
     def leave_out(
-        self, operations: list[Operation], *, from_start: bool, until: float
+        self, operations: list[Operation], *, from_start: bool, until_s: float
     ) -> tuple[list[Operation], bool]:
         """What is left when no more can be left out fairly, and whether there was time for all of it."""
-        kept = self._last_ones(operations, from_start=from_start, until=until)
+        kept = self._last_ones(operations, from_start=from_start, until_s=until_s)
         chunk = max(1, len(kept) // 2)
         while True:
             changed = False
             position = 0
             while position < len(kept):
-                if time.monotonic() > until:
+                if time.monotonic() > until_s:
                     return kept, False
                 left = set(range(len(kept))) - set(range(position, position + chunk))
                 left |= self._model.unseen(kept, left)
