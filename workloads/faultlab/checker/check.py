@@ -29,6 +29,8 @@ MODELS: dict[str, Model] = {
 }
 
 _FIRST_BUDGET = 50_000
+_LARGEST_BUDGET = 400_000
+"""Memory is looked at between turns, so a turn is short enough to exceed the limit by little."""
 _WINDOW_TIME_S = 10.0
 """How long a window is made smaller once the history is known to be invalid, within the time limit."""
 
@@ -82,7 +84,7 @@ def check(
             if sum(left.search.memory_bytes for left in undecided if left.search) > memory_limit_mb << 20:
                 return result("unknown", f"out of memory: more than {memory_limit_mb} MiB, at {task.name}")
         tasks = undecided
-        budget *= 2
+        budget = min(2 * budget, _LARGEST_BUDGET)
     return result("valid", f"{operations_of(len(operations))} on {keys} key{'s' * (keys != 1)} have an order")
 
 

@@ -22,7 +22,7 @@ DoomedFunction = Callable[[State, int, int], bool]
 
 _IMPOSSIBLE = -1
 _FREE = -1
-_ENTRY_BYTES = 250
+_ENTRY_BYTES = 350
 
 
 class Call(NamedTuple):
