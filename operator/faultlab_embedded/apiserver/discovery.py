@@ -16,6 +16,7 @@ _REVIEWS = {
 }
 """Answered and never stored; see `reviews`."""
 
+CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _SUBRESOURCES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "log": ("", "", "Pod", ("get",)),
     "proxy": ("", "", "PodProxyOptions", ("create", "delete", "get", "patch", "update")),
@@ -110,7 +111,7 @@ class Discovery:
             "kind": "APIResourceList",
             "apiVersion": "v1",
             "groupVersion": f"{group}/{version}" if group else version,
-            "resources": sorted(resources, key=lambda entry: str(entry["name"])),
+            "resources": sorted(resources, key=lambda entry: str(entry["name"]).partition("/")[0]),
         }
         return reply_object(body)
 
@@ -127,7 +128,7 @@ def _entries(resource: Resource) -> list[Object]:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(ALL_VERBS),
+        "verbs": list(CUSTOM_VERBS if resource.custom else ALL_VERBS),
     }
     if resource.short_names:
         main["shortNames"] = list(resource.short_names)

@@ -112,15 +112,15 @@ class Objects:
         if not asked or query.get("continue"):
             return
         if asked > self._registry.version:
-            raise GatewayTimeout(
-                f"Timeout: Too large resource version: {asked}, current: {self._registry.version}"
-            )
+            raise GatewayTimeout.ahead(asked, self._registry.version)
         if query.get("resourceVersionMatch") == "Exact" and asked != self._registry.version:
             raise Expired(f"The resourceVersion for the provided list is too old: {asked}")
 
     def _page(self, target: Target, query: Mapping[str, str]) -> tuple[list[Record], Object]:
         """One page and the list's metadata. It goes on in the present state, not in a snapshot."""
         meta: Object = {"resourceVersion": str(self._registry.version)}
+        if target.resource.custom:
+            meta["continue"] = ""
         limit = integer(query, "limit") or 0
         records = self._registry.records(_storage(target), selection_of(target, query))
         if not limit and not query.get("continue"):
@@ -150,6 +150,10 @@ class Objects:
     async def _replace(self, request: web.Request, target: Target) -> web.StreamResponse:
         want = accepted(request)
         obj = _placed(target, await read_body(request, expected=f"a {target.resource.kind}"))
+        self._registry.record(_storage(target), target.namespace, _name(target))
+        if target.resource.custom and not obj["metadata"].get("resourceVersion"):
+            error = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise Invalid.of(target.resource.plural, target.resource.group, _name(target), [error])
         write = write_of(request)
         stored = store_as(target.resource, obj)
         updated = self._registry.update(_storage(target), stored, target.subresource, write)
@@ -175,10 +179,8 @@ class Objects:
         self, request: web.Request, target: Target, want: Accepted, write: Write
     ) -> web.StreamResponse:
         if not request.query.get("fieldManager"):
-            raise BadRequest(
-                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for '
-                "apply patch"
-            )
+            error = FieldError.required("fieldManager", "is required for apply patch")
+            raise Invalid.of("PatchOptions", "meta.k8s.io", "", [error])
         obj = _placed(target, decode_yaml(await request.read(), f"a {target.resource.kind}"))
         force = flag(request.query, "force")
         existed = self._registry.find(_storage(target), target.namespace, _name(target)) is not None
@@ -233,12 +235,7 @@ def _placed(target: Target, obj: Object) -> Object:
     resource = target.resource
     obj.setdefault("apiVersion", resource.api_version(target.version))
     obj.setdefault("kind", resource.kind)
-    if obj["kind"] != resource.kind or obj["apiVersion"] != resource.api_version(target.version):
-        raise BadRequest(
-            f"the API version and kind in the data ({obj['apiVersion']}, {obj['kind']}) do not match the "
-            f"expected "
-            f"({resource.api_version(target.version)}, {resource.kind})"
-        )
+    _check_type(target, obj)
     meta = obj.setdefault("metadata", {})
     if not isinstance(meta, dict):
         raise BadRequest("metadata must be an object")
@@ -254,6 +251,28 @@ def _placed(target: Target, obj: Object) -> Object:
             f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
         )
     return obj
+
+
+def _check_type(target: Target, obj: Object) -> None:
+    """Refuse another apiVersion or kind than the path's, in kube-apiserver's words."""
+    resource = target.resource
+    expected = resource.api_version(target.version)
+    if obj["apiVersion"] != expected:
+        raise BadRequest(
+            f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
+            f"({expected})"
+        )
+    if obj["kind"] == resource.kind:
+        return
+    if resource.custom:
+        error = FieldError.invalid("kind", obj["kind"], f"must be {resource.kind}")
+        meta = obj.get("metadata")
+        name = str(meta.get("name", "")) if isinstance(meta, dict) else ""
+        raise Invalid.of(str(obj["kind"]), resource.group, name, [error])
+    raise BadRequest(
+        f'{obj["kind"]} in version "{target.version}" cannot be handled as a {resource.kind}: send it '
+        f"to where {obj['kind']} is served"
+    )
 
 
 async def _delete_options(request: web.Request) -> DeleteOptions:

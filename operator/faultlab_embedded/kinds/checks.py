@@ -79,7 +79,12 @@ def selector_and_template(spec: Object) -> list[FieldError]:
     """That a workload's selector is there, can be read, and matches its own template."""
     selector = spec.get("selector")
     if not selector:
-        return [FieldError.required("spec.selector")]
+        detail = "`selector` does not match template `labels`"
+        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+        return [
+            FieldError.required("spec.selector"),
+            FieldError.invalid("spec.template.metadata.labels", labels, detail),
+        ]
     errors = names.label_errors("spec.selector.matchLabels", selector.get("matchLabels"))
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
         errors.append(

@@ -7,7 +7,7 @@ from typing import ClassVar
 from faultlab_embedded.kinds import podspec
 from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import at_least, immutable, one_of, selector_and_template
-from faultlab_embedded.kinds.podchecks import check_template
+from faultlab_embedded.kinds.podchecks import RESTART_POLICIES, check_template
 from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.strategy import Object
@@ -185,12 +185,17 @@ class JobStrategy(BuiltinStrategy):
         own = {"controller-uid": meta["uid"], "job-name": meta["name"]}
         for key, value in own.items():
             labels[key] = labels[f"batch.kubernetes.io/{key}"] = value
+        # Kubernetes gives a Job without labels those of its template.
+        meta.setdefault("labels", dict(labels))
         spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": meta["uid"]}}
 
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         spec = obj["spec"]
         errors = selector_and_template(spec)
-        errors += check_template(spec.get("template"), ("OnFailure", "Never"))
+        errors += check_template(spec.get("template"), RESTART_POLICIES)
+        if spec["template"]["spec"].get("restartPolicy") == "Always":
+            detail = 'valid values: "OnFailure", "Never"'
+            errors.append(FieldError.required("spec.template.spec.restartPolicy", detail))
         for field in ("parallelism", "completions", "backoffLimit", "ttlSecondsAfterFinished"):
             errors += at_least(f"spec.{field}", spec.get(field))
         errors += at_least("spec.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"))

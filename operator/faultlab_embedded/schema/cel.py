@@ -36,10 +36,11 @@ class Rules:
         self._schema = schema
         self._any = _has_rules(schema)
 
+    def __bool__(self) -> bool:
+        return self._any
+
     def check(self, obj: Any, old: Any = None) -> list[FieldError]:
         """The errors of an object; `old` is what it replaces, None on creation."""
-        if not self._any:
-            return []
         errors: list[FieldError] = []
         before = _MISSING if old is None else _as_root(old)
         for error in _walk(_as_root(obj), before, self._schema, ""):

@@ -53,8 +53,7 @@ def prune(value: Any, schema: Schema, *, root: bool = False, path: str = "") -> 
 
 
 def set_defaults(value: Any, schema: Schema) -> None:
-    """Fill in defaults, in place. A null where the schema has a default and allows no null counts as left
-    out."""
+    """Fill in defaults, in place. A null that the schema does not allow counts as left out, and goes."""
     if isinstance(value, list):
         items = schema.get("items")
         if isinstance(items, dict):
@@ -64,14 +63,16 @@ def set_defaults(value: Any, schema: Schema) -> None:
     if not isinstance(value, dict):
         return
     properties = schema.get("properties") or {}
+    additional = schema.get("additionalProperties")
+    for key in [key for key, inner in value.items() if inner is None]:
+        child = properties.get(key, additional)
+        if isinstance(child, dict) and not child.get("nullable"):
+            del value[key]
     for key, child in properties.items():
-        if "default" in child:
-            missing = key not in value or (value[key] is None and not child.get("nullable"))
-            if missing:
-                value[key] = copy.deepcopy(child["default"])
+        if "default" in child and key not in value:
+            value[key] = copy.deepcopy(child["default"])
         if key in value:
             set_defaults(value[key], child)
-    additional = schema.get("additionalProperties")
     if isinstance(additional, dict):
         for key in value:
             if key not in properties:

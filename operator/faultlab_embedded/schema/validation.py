@@ -18,6 +18,9 @@ import re2
 from faultlab_embedded.schema.structural import EMBEDDED, INT_OR_STRING, Schema
 from faultlab_embedded.store.errors import FieldError
 
+NOWHERE = "<nil>"
+"""The field of errors that belong to none, as kube-apiserver prints it."""
+
 
 def validate(value: Any, schema: Schema, path: str = "") -> list[FieldError]:
     """Everything in `value` that the schema does not allow."""
@@ -120,16 +123,17 @@ def _number(value: float, schema: Schema, path: str) -> Iterable[FieldError]:
 
 
 def _string(value: str, schema: Schema, path: str) -> Iterable[FieldError]:
+    pattern = schema.get("pattern")
     if (most := schema.get("maxLength")) is not None and len(value) > most:
         yield FieldError.too_long(path, most)
-    if (least := schema.get("minLength")) is not None and len(value) < least:
+    elif (least := schema.get("minLength")) is not None and len(value) < least:
         yield FieldError.invalid(path, value, f"{path} in body should be at least {least} chars long")
-    if (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
+    elif pattern and not _pattern(pattern).search(value):
         yield FieldError.invalid(path, value, f"{path} in body should match '{pattern}'")
     known = _FORMATS.get(schema.get("format", ""))
     if known is not None and not _parses(known, value):
         detail = f'{path} in body must be of type {schema["format"]}: "{value}"'
-        yield FieldError.invalid(path, value, detail)
+        yield FieldError.type_invalid(path, value, detail)
 
 
 def _enum(value: Any, schema: Schema, path: str) -> Iterable[FieldError]:
@@ -139,19 +143,27 @@ def _enum(value: Any, schema: Schema, path: str) -> Iterable[FieldError]:
 
 
 def _combined(value: Any, schema: Schema, path: str) -> Iterable[FieldError]:
+    """allOf, anyOf, oneOf and not. What fits none is told with the errors of the nearest alternative."""
     for part in schema.get("allOf") or ():
         yield from validate(value, part, path)
-    if (options := schema.get("anyOf")) and all(validate(value, option, path) for option in options):
-        yield FieldError.invalid(path, value, f"{path} in body must validate at least one schema (anyOf)")
-        yield from validate(value, options[0], path)
-    if options := schema.get("oneOf"):
-        fitting = sum(not validate(value, option, path) for option in options)
-        if fitting != 1:
-            found = f". Found {fitting} valid alternatives" if fitting else ". Found none valid"
-            detail = f"{path} in body must validate one and only one schema (oneOf){found}"
-            yield FieldError.invalid(path, value, detail)
+    for word, text in (
+        ("anyOf", "must validate at least one schema (anyOf)"),
+        ("oneOf", "must validate one and only one schema (oneOf). Found none valid"),
+    ):
+        tried = [validate(value, option, path) for option in schema.get(word) or ()]
+        if tried and all(tried):
+            yield _of_the_whole(path, text)
+            yield from min(tried, key=len)
+        elif word == "oneOf" and (fitting := tried.count([])) > 1:
+            text = f"must validate one and only one schema (oneOf). Found {fitting} valid alternatives"
+            yield _of_the_whole(path, text)
     if (excluded := schema.get("not")) is not None and not validate(value, excluded, path):
-        yield FieldError.invalid(path, value, f"{path} in body must not validate the schema (not)")
+        yield _of_the_whole(path, "must not validate the schema (not)")
+
+
+def _of_the_whole(path: str, text: str) -> FieldError:
+    """An error that kube-apiserver cannot place in a field."""
+    return FieldError.invalid(NOWHERE, "", f'"{path}" {text}')
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {

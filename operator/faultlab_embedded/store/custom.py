@@ -8,11 +8,26 @@ from typing import Any
 from faultlab_embedded.schema.builtin import object_meta
 from faultlab_embedded.schema.cel import Rules
 from faultlab_embedded.schema.structural import prune, set_defaults
-from faultlab_embedded.schema.validation import validate
+from faultlab_embedded.schema.validation import NOWHERE, validate
 from faultlab_embedded.store.catalog import Resource, ScalePaths
-from faultlab_embedded.store.errors import FieldError
+from faultlab_embedded.store.errors import BadRequest, FieldError
 from faultlab_embedded.store.strategy import Object, Schema, Strategy
 
+_BLOCKING = frozenset(
+    (
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    )
+)
+_RULES_NOT_ASKED = FieldError.invalid(
+    NOWHERE,
+    None,
+    "some validation rules were not checked because the object was invalid; correct the existing errors to "
+    "complete validation",
+)
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
@@ -30,16 +45,26 @@ class CustomStrategy(Strategy):
         return self._schema
 
     def decode(self, obj: Object) -> list[str]:
-        return prune(obj, self._schema, root=True) + prune(obj["metadata"], object_meta(), path="metadata")
+        wrong = validate(obj["metadata"], object_meta(), "metadata")
+        if wrong:
+            kind, version = obj["kind"], obj["apiVersion"].rpartition("/")[2]
+            shown = "; ".join(map(str, wrong))
+            raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {shown}')
+        unknown = prune(obj, self._schema, root=True) + prune(obj["metadata"], object_meta(), path="metadata")
+        return sorted(unknown)
 
     def default(self, obj: Object) -> None:
         set_defaults(obj, self._schema)
 
     def validate(self, obj: Object, old: Object | None, subresource: str | None) -> Sequence[FieldError]:
         del subresource
-        errors = validate(obj, self._schema) + validate(obj["metadata"], object_meta(), "metadata")
-        # Rules may rely on the schema: they are asked only of what has the right shape.
-        return errors or self._rules.check(obj, old)
+        errors = validate(obj, self._schema)
+        if not self._rules:
+            return errors
+        if any(error.reason in _BLOCKING for error in errors):
+            # Rules may rely on the schema: they are asked only of what has the right shape.
+            return [*errors, _RULES_NOT_ASKED]
+        return [*errors, *self._rules.check(obj, old)]
 
     def counts_as_spec(self, obj: Object) -> Object:
         hidden = ("metadata", "status") if self._has_status else ("metadata",)

@@ -170,6 +170,12 @@ class GatewayTimeout(ApiError):
     code = 504
     reason = "Timeout"
 
+    @classmethod
+    def ahead(cls, asked: int, current: int) -> GatewayTimeout:
+        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        message = f"Timeout: Too large resource version: {asked}, current: {current}"
+        return cls(message, details={"causes": [cause], "retryAfterSeconds": 1})
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:

@@ -290,7 +290,7 @@ class Registry:
         """A watcher of changes after version `since`. Raises Expired where that is forgotten, GatewayTimeout
         where it is still to come."""
         if since > self._version:
-            raise GatewayTimeout(f"Timeout: Too large resource version: {since}, current: {self._version}")
+            raise GatewayTimeout.ahead(since, self._version)
         return Watcher(self._log(resource), since, selection)
 
     def _log(self, resource: str) -> Log:

@@ -167,7 +167,7 @@ async def test_apply_over_http_needs_a_manager_and_says_201_then_200(api: Any) -
     path = "/api/v1/namespaces/default/configmaps/c"
     headers = {"Content-Type": "application/apply-patch+yaml"}
     body = "apiVersion: v1\nkind: ConfigMap\ndata: {a: '1'}\n"
-    assert (await api.call("PATCH", path, body, headers=headers))[0] == 400
+    assert (await api.call("PATCH", path, body, headers=headers))[0] == 422
     path += "?fieldManager=one"
     assert [(await api.call("PATCH", path, body, headers=headers))[0] for _ in range(2)] == [201, 200]
     path = path.replace("one", "two")

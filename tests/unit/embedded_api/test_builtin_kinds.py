@@ -190,7 +190,7 @@ def test_a_job_selects_its_pods_by_its_uid(registry: Registry) -> None:
     assert made["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     assert made["spec"]["template"]["metadata"]["labels"]["job-name"] == "j"
     assert (made["spec"]["backoffLimit"], made["spec"]["completions"]) == (6, 1)
-    with pytest.raises(Invalid, match='supported values: "OnFailure", "Never"'):
+    with pytest.raises(Invalid, match='valid values: "OnFailure", "Never"'):
         registry.create("jobs.batch", {"metadata": {"name": "k"}, "spec": {"template": TEMPLATE}})
 
 

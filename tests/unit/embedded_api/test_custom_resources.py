@@ -107,6 +107,32 @@ def test_defaults_are_filled_in_at_every_depth() -> None:
     }
 
 
+def test_a_null_that_is_not_allowed_counts_as_left_out() -> None:
+    registry = with_schema(
+        plain={"type": "string"},
+        table={"type": "object", "additionalProperties": {"type": "string"}},
+        needed={"type": "object", "required": ["x"], "properties": {"x": {"type": "string"}}},
+    )
+    assert make(registry, {"plain": None, "table": {"a": None, "b": "c"}})["spec"] == {"table": {"b": "c"}}
+    assert "spec.needed.x: Required value" in refusal(registry, {"needed": {"x": None}})
+
+
+def test_rules_are_not_asked_of_what_has_the_wrong_shape() -> None:
+    spec = {
+        "type": "object",
+        "required": ["n"],
+        "properties": {"n": {"type": "integer", "minimum": 5}},
+        "x-kubernetes-validations": [rule("self.n > 7", "n is too small")],
+    }
+    registry = with_spec(spec)
+    refused = refusal(registry, {})
+    assert "spec.n: Required value" in refused
+    assert "some validation rules were not checked because the object was invalid" in refused
+    both = refusal(registry, {"n": 1})
+    assert "should be greater than or equal to 5" in both
+    assert "n is too small" in both
+
+
 def test_unknown_fields_are_dropped_named_or_refused() -> None:
     registry = with_schema(
         known={"type": "object", "properties": {}},
@@ -129,7 +155,11 @@ def test_unknown_fields_are_dropped_named_or_refused() -> None:
         ({"type": "string"}, 3, 'spec.f in body must be of type string: "integer"'),
         ({"type": "boolean"}, "true", 'must be of type boolean: "string"'),
         ({"type": "array", "items": {"type": "string"}}, {}, 'must be of type array: "object"'),
-        ({"type": "integer"}, None, 'must be of type integer: "null"'),
+        (
+            {"type": "array", "items": {"type": "integer"}},
+            [None],
+            'spec.f[0] in body must be of type integer: "null"',
+        ),
         ({"type": "integer"}, 1.5, 'must be of type integer: "number"'),
         ({"type": "integer", "minimum": 1}, 0, "spec.f in body should be greater than or equal to 1"),
         ({"type": "integer", "maximum": 5}, 6, "should be less than or equal to 5"),

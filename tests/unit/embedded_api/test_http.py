@@ -115,7 +115,7 @@ async def test_bodies_and_answers_in_other_formats_are_415_and_406(api: Any) -> 
     [
         ("{", "no JSON"),
         ("[]", "expected a ConfigMap"),
-        ('{"kind":"Secret","apiVersion":"v1"}', "do not match the expected"),
+        ('{"kind":"Secret","apiVersion":"v1"}', "cannot be handled as a ConfigMap"),
         ('{"metadata":{"name":"c","namespace":"other"}}', "does not match the namespace"),
         ('{"metadata":{"name":"c","resourceVersion":"5"}}', "resourceVersion should not be set"),
         ('{"metadata":3}', "metadata"),
