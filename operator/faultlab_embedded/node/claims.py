@@ -43,12 +43,14 @@ class Claims:
 
     async def released(self, pod_uid: str) -> None:
         """A pod is gone."""
-        for uid, users in list(self._users.items()):
+        for users in self._users.values():
             users.discard(pod_uid)
-            if not users:
-                del self._users[uid]
-                if uid in self._deleted:
-                    await self._remove(uid)
+        # Settled before the first await: other pods are released while this one's files go.
+        unused = [uid for uid, users in self._users.items() if not users]
+        for uid in unused:
+            del self._users[uid]
+        for uid in self._deleted.intersection(unused):
+            await self._remove(uid)
 
     async def changed(self, event: str, claim: Object) -> None:
         """An event of the watch on claims."""

@@ -152,10 +152,13 @@ class PodWorker:
                 runner.kill()
             await self._stop_asked.wait()
         finally:
-            await self._leave_sandbox()
-            await asyncio.to_thread(self._volumes.remove)
-            await self._context.claims.released(self.uid)
-            self._delete_object()
+            try:
+                await self._leave_sandbox()
+                await asyncio.to_thread(self._volumes.remove)
+                await self._context.claims.released(self.uid)
+            finally:
+                # Whatever was left behind: an object that stays would be Terminating for ever.
+                self._delete_object()
 
     async def _lead(self) -> None:
         self._resume()
