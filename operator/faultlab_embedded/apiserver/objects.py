@@ -85,6 +85,8 @@ class Objects:
         self._check_version(request.query)
         want = accepted(request)
         records, meta = self._page(target, request.query)
+        if target.resource.custom and want.shape == "object":
+            meta.setdefault("continue", "")
         return reply(shape_of(target, want, request.query).list(records, meta), as_yaml=want.yaml)
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -119,8 +121,6 @@ class Objects:
     def _page(self, target: Target, query: Mapping[str, str]) -> tuple[list[Record], Object]:
         """One page and the list's metadata. It goes on in the present state, not in a snapshot."""
         meta: Object = {"resourceVersion": str(self._registry.version)}
-        if target.resource.custom:
-            meta["continue"] = ""
         limit = integer(query, "limit") or 0
         records = self._registry.records(_storage(target), selection_of(target, query))
         if not limit and not query.get("continue"):

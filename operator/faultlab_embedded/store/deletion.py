@@ -62,10 +62,11 @@ def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: b
     if "deletionTimestamp" in meta:
         grace = min(grace, int(meta.get("deletionGracePeriodSeconds") or 0))
     if grace == 0 and not meta.get("finalizers") and not holds_content:
-        if resource == "pods" and "deletionTimestamp" not in meta:
-            meta["generation"] = meta.get("generation", 0) + 1
-        meta.setdefault("deletionTimestamp", now_rfc3339())
-        meta["deletionGracePeriodSeconds"] = 0
+        if resource == "pods":
+            if "deletionTimestamp" not in meta:
+                meta["generation"] = meta.get("generation", 0) + 1
+            meta.setdefault("deletionTimestamp", now_rfc3339())
+            meta["deletionGracePeriodSeconds"] = 0
         return True
     if "deletionTimestamp" not in meta:
         if "generation" in meta:
