@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -19,14 +20,19 @@ PROGRAM = "from faultlab.node import main; main()"
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """Ports that nothing listens on, below those that the kernel gives to outgoing connections.
+
+    Members dial each other before all of them listen; a port that the kernel may choose for one member's
+    outgoing connection could be gone when the member it was meant for binds it.
+    """
+    found: list[int] = []
+    for port in random.sample(range(10_240, 32_000), 2_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"no {count} ports are free between 10240 and 32000")
 
 
 def wait_for(what: str, condition: Callable[[], Any], deadline_s: float = 20) -> Any:
