@@ -18,12 +18,16 @@ from faultlab.load.recorder import Recorder
 class Lab:
     """A client of one member, with its history."""
 
-    def __init__(self, path: Path, port: int, timeout_s: float = 0.3) -> None:
+    def __init__(
+        self, path: Path, port: int, timeout_s: float = 0.3, other_ports: tuple[int, ...] = ()
+    ) -> None:
+        """The client is at home at m-0 on `port`; redirects may name m-1, ... on `other_ports`."""
         self.path = path / "history.ndjson"
         self.recorder = Recorder(self.path, worker=0, start_ns=time.monotonic_ns(), clock=time.monotonic_ns)
         self.chooser = Chooser(Mix(), Keys(), seed=1, worker=0)
-        member = PeerAddress(name="m-0", host="127.0.0.1", client_port=port)
-        self.client = Client(member, self.recorder, self.chooser, timeout_s=timeout_s)
+        ports = (port, *other_ports)
+        members = [PeerAddress(f"m-{at}", "127.0.0.1", client_port=each) for at, each in enumerate(ports)]
+        self.client = Client(members[0], self.recorder, self.chooser, timeout_s=timeout_s, members=members)
 
     def perform(self, operation: Operation) -> tuple[Event, Event]:
         self.client.perform(operation, None)
@@ -86,11 +90,27 @@ def test_a_refused_connection_is_a_definite_failure_under_the_same_process(tmp_p
     assert first.process == second.process
 
 
-def test_a_redirect_moves_the_next_operation_to_the_member_it_names(tmp_path: Path) -> None:
+def test_a_redirect_moves_the_next_operation_to_the_member_it_names_and_the_history_says_so(
+    tmp_path: Path,
+) -> None:
     with serving(lambda _: meta(b"+OK\r\n")) as leader:
         moved = meta(b"-MOVED 0 127.0.0.1:%d\r\n" % leader.port)
         with serving(lambda _: moved) as follower:
-            lab = Lab(tmp_path, follower.port)
-            assert lab.perform(WRITE)[1].type == "fail"
-            assert lab.perform(WRITE)[1].type == "ok"
+            lab = Lab(tmp_path, follower.port, other_ports=(leader.port,))
+            first = lab.perform(WRITE)
+            second = lab.perform(WRITE)
         assert len(leader.commands) == 1
+    assert [event.member for event in (*first, *second)] == ["m-0", "m-0", "m-1", "m-1"]
+    assert [first[1].type, second[1].type] == ["fail", "ok"]
+
+
+@pytest.mark.parametrize("answer", [meta(b"-NOTLEADER it has stepped down\r\n"), b"", None])
+def test_a_client_that_was_redirected_asks_at_home_again_when_that_member_fails_it(
+    tmp_path: Path, answer: bytes | None
+) -> None:
+    with serving(lambda _: answer) as deposed:
+        moved = meta(b"-MOVED 0 127.0.0.1:%d\r\n" % deposed.port)
+        with serving(lambda _: moved) as home:
+            lab = Lab(tmp_path, home.port, timeout_s=0.1, other_ports=(deposed.port,))
+            went_to = [lab.perform(WRITE)[0].member for _ in range(4)]
+    assert went_to == ["m-0", "m-1", "m-0", "m-1"]

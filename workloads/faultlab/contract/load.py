@@ -44,7 +44,8 @@ class LoadConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
 
     name: str
     members: tuple[PeerAddress, ...]
-    """User i is pinned to member i modulo their number, so that every side of a cut has clients."""
+    """User i is at home at member i modulo their number, so that every side of a cut has clients. A redirect
+    leads a user elsewhere until that member fails it."""
     users: int = 20
     workers: int = 1
     """Processes; the users and the rate are divided among them."""

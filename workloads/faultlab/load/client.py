@@ -1,9 +1,14 @@
-"""One client: pinned to one member, at most one operation open, every operation recorded.
+"""One client: at home at one member, at most one operation open, every operation recorded.
 
 What a reply means for the history is decided here and nowhere else: ok it happened, fail it
 certainly did not, info nobody knows.
+
+Where members redirect, a client stays with the member that it was sent to for as long as that one
+answers and leads; then it asks at home again. So every side of a cut keeps the clients that are at home
+there, and the history names the member that each operation really went to.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import hiredis
@@ -31,19 +36,29 @@ class Client:
     """Performs operations one after another. Connects when needed, never within an operation twice."""
 
     def __init__(
-        self, member: PeerAddress, recorder: Recorder, chooser: Chooser, *, timeout_s: float
+        self,
+        member: PeerAddress,
+        recorder: Recorder,
+        chooser: Chooser,
+        *,
+        timeout_s: float,
+        members: Sequence[PeerAddress] = (),
     ) -> None:
+        """`members`: whom a redirect may name."""
         self.member = member
+        """Whom the next operation goes to."""
+        self._home = member
+        self._members = {(each.host, each.client_port): each for each in (member, *members)}
         self._recorder = recorder
         self._chooser = chooser
         self._timeout_s = timeout_s
-        self._address = (member.host, member.client_port)
         self._connection: Connection | None = None
         self._process = recorder.new_process()
 
     def perform(self, operation: Operation, intended_ns: int | None) -> Outcome:
         """Offers the operation once and records both its ends."""
-        invoked_ns = self._recorder.invoke(self._process, operation, self.member.name, intended_ns)
+        member = self.member
+        invoked_ns = self._recorder.invoke(self._process, operation, member.name, intended_ns)
         since_ns = invoked_ns if intended_ns is None else intended_ns
         term: int | None = None
         value: Any = None
@@ -53,9 +68,11 @@ class Client:
             reply = self._connected().request(operation.command(), self._timeout_s)
         except NotSent as refusal:
             outcome, error = "fail", str(refusal)
+            self._move(self._home)
         except Indefinite as doubt:
             outcome, error = "info", str(doubt)
             self._connection = None
+            self._move(self._home)
         else:
             outcome, value, error = self._judge(operation, reply)
             term = reply.term
@@ -64,7 +81,7 @@ class Client:
             operation,
             outcome,
             since_ns=since_ns,
-            member=self.member.name,
+            member=member.name,
             value=value,
             term=term,
             error=error,
@@ -82,7 +99,8 @@ class Client:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(*self._address, timeout_s=self._timeout_s)
+            address = self.member.host, self.member.client_port
+            self._connection = Connection(*address, timeout_s=self._timeout_s)
         return self._connection
 
     def _judge(self, operation: Operation, reply: Reply) -> tuple[EventType, Any, str | None]:
@@ -103,14 +121,22 @@ class Client:
             return "info", None, message
         if code == "MOVED":
             self._follow(rest)
+        elif code == "NOTLEADER":
+            self._move(self._home)
         return "fail", None, message
 
     def _follow(self, target: str) -> None:
         """A redirect: the next operation goes to the member that it names (`0 HOST:PORT`)."""
         host, _, port = target.rpartition(" ")[2].rpartition(":")
-        if host and port.isdigit():
+        named = self._members.get((host, int(port))) if port.isdigit() else None
+        if named is not None:
+            self._move(named)
+
+    def _move(self, member: PeerAddress) -> None:
+        """The next operation goes to `member`, over a connection of its own."""
+        if member is not self.member:
             self.close()
-            self._address = (host, int(port))
+            self.member = member
 
     def _learn(self, operation: Operation, value: Any) -> None:
         if operation.f == "read":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from faultlab.contract.load import LoadConfig, LoadWindow
+from faultlab.contract.member import PeerAddress
 from faultlab.load.choice import Chooser, Operation
 from faultlab.load.client import Client, Outcome
 from faultlab.load.recorder import Recorder
@@ -68,7 +69,7 @@ class Session:
         member = members[(self._users * max(self._config.workers, 1) + self._worker) % len(members)]
         self._users += 1
         self.phase = "running" if self.phase == "starting" else self.phase
-        return Client(member, self.recorder, self.chooser, timeout_s=self._timeout_s)
+        return self._client(member)
 
     def run_one(self, client: Client) -> tuple[Operation, Outcome] | None:
         """Waits for the client's next turn and performs one operation; None once the run is ending."""
@@ -96,11 +97,12 @@ class Session:
     def window(self) -> LoadWindow:
         return self.recorder.window()
 
+    def _client(self, member: PeerAddress) -> Client:
+        members = self._config.members
+        return Client(member, self.recorder, self.chooser, timeout_s=self._timeout_s, members=members)
+
     def _final_read(self) -> None:
-        clients = [
-            Client(member, self.recorder, self.chooser, timeout_s=self._timeout_s)
-            for member in self._config.members
-        ]
+        clients = [self._client(member) for member in self._config.members]
         give_up_ns = self._clock() + int(FINAL_READ_LIMIT_S * 1e9)
         try:
             for number, key in enumerate(self.chooser.keys):
