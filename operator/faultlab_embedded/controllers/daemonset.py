@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from faultlab_embedded.controllers import pods, revisions
-from faultlab_embedded.controllers.runtime import Key, Source, controller_key, own_key
+from faultlab_embedded.controllers import adoption, pods, revisions
+from faultlab_embedded.controllers.runtime import Key, Source, own_key
 from faultlab_embedded.node.places import NODE_NAME
 from faultlab_embedded.node.recorder import Recorder
 from faultlab_embedded.store.registry import Registry
@@ -27,7 +27,7 @@ class DaemonSetReconciler:
         """The sets, their pods, and the node (its labels decide)."""
         return [
             Source(RESOURCE, own_key),
-            Source("pods", controller_key("DaemonSet")),
+            Source("pods", adoption.claim_keys(self._registry, RESOURCE, "DaemonSet")),
             Source("nodes", self._all),
         ]
 
@@ -42,6 +42,8 @@ class DaemonSetReconciler:
         obj = found.decode()
         if "deletionTimestamp" in obj["metadata"]:
             return
+        adoption.settle(self._registry, revisions.RESOURCE, obj)
+        adoption.settle(self._registry, "pods", obj)
         revision, digest = revisions.update_revision(self._registry, obj, hash_label_is_name=False)
         held = pods.owned_pods(self._registry, obj)
         wanted = self._fits(obj)

@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from faultlab_embedded.controllers import pods
+from faultlab_embedded.controllers import adoption, pods
 from faultlab_embedded.controllers.replicaset import RESOURCE as REPLICA_SETS
 from faultlab_embedded.controllers.runtime import (
     Source,
-    controller_key,
     controller_of,
     own_key,
     owner_reference,
@@ -46,7 +45,7 @@ class DeploymentReconciler:
         """Deployments, their ReplicaSets, and the pods of those (Recreate waits for the last one to go)."""
         return [
             Source(RESOURCE, own_key),
-            Source(REPLICA_SETS, controller_key("Deployment")),
+            Source(REPLICA_SETS, adoption.claim_keys(self._registry, RESOURCE, "Deployment")),
             Source("pods", self._of_pod),
         ]
 
@@ -66,6 +65,7 @@ class DeploymentReconciler:
             return
         obj = found.decode()
         if "deletionTimestamp" not in obj["metadata"]:
+            adoption.settle(self._registry, REPLICA_SETS, obj)
             digest = pods.template_hash(obj["spec"]["template"])
             sets = self._sets(obj)
             new = next((s for s in sets if s["metadata"]["labels"].get(HASH_LABEL) == digest), None)

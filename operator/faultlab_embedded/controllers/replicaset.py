@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from faultlab_embedded.controllers import pods
-from faultlab_embedded.controllers.runtime import Source, controller_key, own_key
+from faultlab_embedded.controllers import adoption, pods
+from faultlab_embedded.controllers.runtime import Source, own_key
 from faultlab_embedded.node.recorder import Recorder
 from faultlab_embedded.store.errors import ApiError
 from faultlab_embedded.store.registry import Registry
@@ -24,8 +24,9 @@ class ReplicaSetReconciler:
         self._recorder = recorder
 
     def sources(self) -> list[Source]:
-        """The sets and the pods they own."""
-        return [Source(RESOURCE, own_key), Source("pods", controller_key("ReplicaSet"))]
+        """The sets, and the pods that they own or may take."""
+        claims = adoption.claim_keys(self._registry, RESOURCE, "ReplicaSet")
+        return [Source(RESOURCE, own_key), Source("pods", claims)]
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """One look."""
@@ -35,6 +36,7 @@ class ReplicaSetReconciler:
         obj = found.decode()
         wanted = 1 if obj["spec"].get("replicas") is None else int(obj["spec"]["replicas"])
         if "deletionTimestamp" not in obj["metadata"]:
+            adoption.settle(self._registry, "pods", obj)
             active = [pod for pod in pods.owned_pods(self._registry, obj) if pods.is_active(pod)]
             for _ in range(wanted - len(active)):
                 self._create(obj)

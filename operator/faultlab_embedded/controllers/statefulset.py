@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from faultlab_embedded.controllers import pods, revisions
+from faultlab_embedded.controllers import adoption, pods, revisions
 from faultlab_embedded.controllers.claims import claim_names, settle_owner, wanted_owner
-from faultlab_embedded.controllers.runtime import Source, controller_key, own_key, owner_reference
+from faultlab_embedded.controllers.runtime import Source, own_key, owner_reference
 from faultlab_embedded.node.recorder import Recorder
 from faultlab_embedded.store.errors import ApiError
 from faultlab_embedded.store.registry import Registry
@@ -78,8 +78,9 @@ class StatefulSetReconciler:
         self._recorder = recorder
 
     def sources(self) -> list[Source]:
-        """The sets and the pods they own."""
-        return [Source(RESOURCE, own_key), Source("pods", controller_key("StatefulSet"))]
+        """The sets, and the pods that they own or may take."""
+        claims = adoption.claim_keys(self._registry, RESOURCE, "StatefulSet")
+        return [Source(RESOURCE, own_key), Source("pods", claims)]
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Creates, deletes and replaces pods as the spec says; writes the status."""
@@ -89,6 +90,8 @@ class StatefulSetReconciler:
         obj = found.decode()
         if "deletionTimestamp" in obj["metadata"]:
             return None
+        adoption.settle(self._registry, revisions.RESOURCE, obj)
+        adoption.settle(self._registry, "pods", obj, lambda pod: _ordinal(obj, pod) is not None)
         look = self._look(obj)
         try:
             self._step(look)
@@ -104,9 +107,9 @@ class StatefulSetReconciler:
         current = (obj.get("status") or {}).get("currentRevision") or update
         own = {}
         for pod in pods.owned_pods(self._registry, obj):
-            match = re.fullmatch(re.escape(obj["metadata"]["name"]) + r"-(\d+)", pod["metadata"]["name"])
-            if match:
-                own[int(match.group(1))] = pod
+            number = _ordinal(obj, pod["metadata"]["name"])
+            if number is not None:
+                own[number] = pod
         return _Set(obj, own, current, update)
 
     # Pods
@@ -235,6 +238,12 @@ class StatefulSetReconciler:
             pods.set_status(self._registry, RESOURCE, latest.decode(), status)
         in_use = {_revision(pod) for pod in held} | {current, look.update}
         revisions.prune(self._registry, look.obj, in_use)
+
+
+def _ordinal(obj: Object, pod: str) -> int | None:
+    """The number in the name of a pod that the set could have made."""
+    match = re.fullmatch(re.escape(obj["metadata"]["name"]) + r"-(\d+)", pod)
+    return int(match.group(1)) if match else None
 
 
 def _revision(pod: Object) -> str:
