@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 
 
@@ -19,8 +20,10 @@ class NodeBackend(Protocol):
         tail_lines: int | None,
         previous: bool,
         timestamps: bool,
+        since: datetime | None,
     ) -> AsyncIterator[bytes]:
         """A container's output in pieces of any size; with `follow` until the container ends.
+        Lines written before `since` are left out.
 
         `container` is one of the pod's. Raises an `ApiError` (BadRequest: it has not started, as kubelet
         says it) before the first piece.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
@@ -43,6 +44,7 @@ class Pods:
             tail_lines=integer(query, "tailLines"),
             previous=flag(query, "previous"),
             timestamps=flag(query, "timestamps"),
+            since=_since(query),
         )
         response = web.StreamResponse(
             headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"}
@@ -81,7 +83,7 @@ class Pods:
                             {
                                 "reason": "DisruptionBudget",
                                 "message": f"The disruption budget {name} needs "
-                                "{status.get('desiredHealthy', 0)} "
+                                f"{status.get('desiredHealthy', 0)} "
                                 f"healthy pods and has {status.get('currentHealthy', 0)} currently",
                             }
                         ]
@@ -107,6 +109,24 @@ def _container(pod: Object, wanted: str | None) -> str:
     if wanted not in main + initial:
         raise BadRequest(f"container {wanted} is not valid for pod {name}")
     return wanted
+
+
+def _since(query: Mapping[str, str]) -> datetime | None:
+    """The moment before which lines are left out. Raises BadRequest where it is none, or given twice."""
+    seconds, text = integer(query, "sinceSeconds", least=1), query.get("sinceTime", "")
+    if seconds is not None and text:
+        raise BadRequest("at most one of `sinceTime` or `sinceSeconds` may be specified")
+    if seconds is not None:
+        try:
+            return datetime.now(UTC) - timedelta(seconds=seconds)
+        except OverflowError:
+            return None
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadRequest(f"invalid sinceTime: {text!r} is no time of RFC 3339") from None
 
 
 async def _limited(pieces: AsyncIterator[bytes], left: int) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -55,25 +56,18 @@ class EndpointsReconciler:
         spec = service["spec"]
         early = bool(spec.get("publishNotReadyAddresses"))
         selector = ",".join(f"{key}={value}" for key, value in sorted(spec["selector"].items()))
-        ready: list[dict[str, Any]] = []
-        unready: list[dict[str, Any]] = []
+        subsets: dict[str, dict[str, Any]] = {}
         for pod in self._registry.list("pods", service["metadata"]["namespace"], labels=selector):
             address = (pod.get("status") or {}).get("podIP")
             if not address or pods.is_finished(pod) or (pods.is_terminating(pod) and not early):
                 continue
-            entry = _address(pod, address, service["metadata"]["name"])
-            (ready if early or pods.is_ready(pod) else unready).append(entry)
-        if not ready and not unready:
-            return []
-        subset: dict[str, Any] = {}
-        if ready:
-            subset["addresses"] = ready
-        if unready:
-            subset["notReadyAddresses"] = unready
-        ports = [_port(port) for port in spec.get("ports") or ()]
-        if ports:
-            subset["ports"] = ports
-        return [subset]
+            ports = [found for port in spec.get("ports") or () if (found := _port(port, pod))]
+            if spec.get("ports") and not ports:
+                continue
+            subset = subsets.setdefault(json.dumps(ports), {"ports": ports} if ports else {})
+            kind = "addresses" if early or pods.is_ready(pod) else "notReadyAddresses"
+            subset.setdefault(kind, []).append(_address(pod, address, service["metadata"]["name"]))
+        return list(subsets.values())
 
 
 def _address(pod: Object, address: str, service: str) -> dict[str, Any]:
@@ -85,12 +79,20 @@ def _address(pod: Object, address: str, service: str) -> dict[str, Any]:
     return entry
 
 
-def _port(port: Object) -> dict[str, Any]:
-    target = port.get("targetPort") or port["port"]
-    entry = {
-        "port": target if isinstance(target, int) else port["port"],
-        "protocol": port.get("protocol", "TCP"),
-    }
+def _port(port: Object, pod: Object) -> dict[str, Any] | None:
+    """Where the Service's port is to be found on the pod; None where it names one that the pod has not."""
+    target, protocol = port.get("targetPort") or port["port"], port.get("protocol", "TCP")
+    if isinstance(target, str):
+        held = [held for container in pod["spec"]["containers"] for held in container.get("ports") or ()]
+        named = [
+            held["containerPort"]
+            for held in held
+            if held.get("name") == target and held.get("protocol", "TCP") == protocol
+        ]
+        if not named:
+            return None
+        target = named[0]
+    entry = {"port": target, "protocol": protocol}
     return {**({"name": port["name"]} if port.get("name") else {}), **entry}
 
 

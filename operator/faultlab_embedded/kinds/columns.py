@@ -220,8 +220,21 @@ def _endpoints(obj: Object) -> str:
         for port in subset.get("ports") or [None]
         for address in subset.get("addresses") or []
     ]
+    return _few(found, "<none>")
+
+
+def _few(found: list[str], none: str) -> str:
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
-    return ",".join(found[:3]) + more if found else "<none>"
+    return ",".join(found[:3]) + more if found else none
+
+
+def _slice_ports(obj: Object) -> str:
+    return _few([str(port.get("port", "*")) for port in obj.get("ports") or []], "<unset>")
+
+
+def _slice_endpoints(obj: Object) -> str:
+    found = [address for endpoint in obj.get("endpoints") or [] for address in endpoint["addresses"]]
+    return _few(found, "<unset>")
 
 
 def _node_status(obj: Object) -> str:
@@ -319,6 +332,13 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
         Column("Port(s)", _service_ports),
         AGE,
         Column("Selector", _plain_selector, priority=1),
+    ),
+    "endpointslices.discovery.k8s.io": (
+        NAME,
+        Column("AddressType", _path(".addressType")),
+        Column("Ports", _slice_ports),
+        Column("Endpoints", _slice_endpoints),
+        AGE,
     ),
     "endpoints": (NAME, Column("Endpoints", _endpoints), AGE),
     "configmaps": (NAME, Column("Data", _count(".data"), type="integer"), AGE),

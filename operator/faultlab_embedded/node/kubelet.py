@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from faultlab_embedded.node import logs
@@ -221,6 +222,7 @@ class Kubelet:
         tail_lines: int | None,
         previous: bool,
         timestamps: bool,
+        since: datetime | None,
     ) -> AsyncIterator[bytes]:
         """The output of a container's current run (or the one before), as `NodeBackend` says."""
         record = self._registry.record("pods", namespace, name)
@@ -233,7 +235,9 @@ class Kubelet:
         worker = self._workers.get(record.uid)
         runner = worker.runner(container) if worker else None
         log_now = runner.log if runner and not previous else None
-        lines = logs.read(path, log_now, follow=follow, tail_lines=tail_lines, timestamps=timestamps)
+        lines = logs.read(
+            path, log_now, follow=follow, tail_lines=tail_lines, timestamps=timestamps, since=since
+        )
         async for piece in lines:
             yield piece
 

@@ -36,7 +36,7 @@ class ContainerLog:
         """Bytes of a stream; empty ones end it. The log closes when both streams have ended."""
         pending = self._partial.setdefault(stream, bytearray())
         pending += data
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+        now = _stamp(datetime.now(UTC))
         out = bytearray()
         head = now + b" " + stream.encode()
         *lines, rest = bytes(pending).split(b"\n")
@@ -83,6 +83,11 @@ class ContainerLog:
         self._wake()
 
 
+def _stamp(moment: datetime) -> bytes:
+    """A time in UTC as lines begin with it; sorts as the times do."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+
+
 def _append(out: bytearray, head: bytes, line: bytes) -> None:
     while len(line) > MAX_LINE_BYTES:
         out += head + b" P " + line[:MAX_LINE_BYTES] + b"\n"
@@ -118,12 +123,21 @@ def _stored_lines(path: Path) -> Iterator[bytes]:
 
 
 async def read(
-    path: Path, log: ContainerLog | None, *, follow: bool, tail_lines: int | None, timestamps: bool
+    path: Path,
+    log: ContainerLog | None,
+    *,
+    follow: bool,
+    tail_lines: int | None,
+    timestamps: bool,
+    since: datetime | None = None,
 ) -> AsyncIterator[bytes]:
-    """What was written so far (its last `tail_lines` if given); with `follow` and an open `log` also what
-    comes."""
+    """What was written so far (of that what is not older than `since` and the last `tail_lines`, where
+    given); with `follow` and an open `log` also what comes."""
     follower = _Follower(path) if follow and log is not None and not log.closed else None
     stored: Iterator[bytes] = _stored_lines(path)
+    if since is not None:
+        oldest = _stamp(since)
+        stored = (line for line in stored if line >= oldest)
     if tail_lines is not None:
         stored = iter(deque(stored, maxlen=tail_lines))
     piece = bytearray()

@@ -100,7 +100,7 @@ class NodeObject:
                 "kernelVersion": platform.release(),
                 "osImage": "this machine",
                 "containerRuntimeVersion": "embedded://1",
-                "kubeletVersion": "v1.32.0+faultlab",
+                "kubeletVersion": "v1.34.4+faultlab",
                 "kubeProxyVersion": "",
                 "bootID": "",
                 "machineID": "",

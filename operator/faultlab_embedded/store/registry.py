@@ -241,6 +241,7 @@ class Registry:
         old = self.record(resource, namespace, name)
         deletion.check_preconditions(old, options)
         before, obj = old.decode(), old.decode()
+        kind.strategy().check_delete(obj)
         content = self._content(kind, obj)
         gone = deletion.mark(resource, obj, options, holds_content=bool(content))
         if write.dry_run or options.dry_run:

@@ -43,6 +43,9 @@ class Strategy:
     def prepare_update(self, obj: Object, old: Object, subresource: str | None) -> None:
         """Carry over what this write may not change, in place."""
 
+    def check_delete(self, obj: Object) -> None:
+        """Raises Forbidden where this object may not be deleted by anybody."""
+
     def prepare_delete(self, obj: Object) -> None:
         """Show in an object that it is going, in place (a namespace's phase); called while it is kept."""
 

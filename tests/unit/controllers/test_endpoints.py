@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 
@@ -24,6 +25,28 @@ async def test_ready_pods_are_listed_under_their_names(cluster: Any, make_set: A
     await cluster.until(lambda: addresses(cluster) == ["web-0", "web-1", "web-2"])
     found = cluster.get("endpoints", "web")
     assert found["subsets"][0]["ports"] == [{"name": "http", "port": 80, "protocol": "TCP"}]
+
+
+async def test_a_named_target_port_is_looked_up_on_each_pod(cluster: Any, template: Any) -> None:
+    make_service(cluster, ports=[{"name": "http", "port": 80, "targetPort": "web"}])
+    for name, held in (("a", [8080]), ("b", [8081]), ("c", [])):
+        pod = {"apiVersion": "v1", "kind": "Pod", **copy.deepcopy(template)}
+        pod["metadata"] |= {"name": name, "namespace": "default"}
+        pod["spec"]["containers"][0]["ports"] = [{"name": "web", "containerPort": port} for port in held]
+        cluster.registry.create("pods", pod)
+
+    def seen() -> dict[str, list[int]]:
+        found = cluster.registry.find("endpoints", "default", "web")
+        subsets = (found.decode().get("subsets") or []) if found else []
+        return {
+            address["targetRef"]["name"]: [port["port"] for port in subset["ports"]]
+            for subset in subsets
+            for address in subset.get("addresses") or ()
+        }
+
+    await cluster.until(lambda: seen() == {"a": [8080], "b": [8081]})
+    await cluster.settle()
+    assert seen() == {"a": [8080], "b": [8081]}
 
 
 async def test_unready_pod_moves_to_the_other_list_unless_published_early(

@@ -7,6 +7,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class FakeNode:
         self.lines: dict[str, list[bytes]] = {}
         self.reachable: set[str] = set()
         self.more = asyncio.Event()
+        self.since: datetime | None = None
 
     async def logs(
         self,
@@ -45,8 +47,10 @@ class FakeNode:
         tail_lines: int | None,
         previous: bool,
         timestamps: bool,
+        since: datetime | None,
     ) -> AsyncIterator[bytes]:
         del namespace
+        self.since = since
         if previous:
             raise BadRequest(f"previous terminated container {container!r} in pod {name!r} not found")
         lines = self.lines.get(name, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -283,6 +284,19 @@ async def test_tables_have_rows_with_metadata(api: Any, pod: Any) -> None:
     assert whole["rows"][0]["object"]["kind"] == "Pod"
 
 
+async def test_a_slice_shows_its_ports_and_addresses(api: Any) -> None:
+    addresses = [f"10.0.0.{number}" for number in range(1, 6)]
+    piece = {
+        "metadata": {"name": "s"},
+        "addressType": "IPv4",
+        "ports": [{"port": 80}],
+        "endpoints": [{"addresses": [address]} for address in addresses],
+    }
+    api.registry.create("endpointslices.discovery.k8s.io", piece)
+    table = await api.ok("GET", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", headers=TABLE)
+    assert table["rows"][0]["cells"][:4] == ["s", "IPv4", "80", "10.0.0.1,10.0.0.2,10.0.0.3 + 2 more..."]
+
+
 async def test_metadata_alone_can_be_asked_for(api: Any, pod: Any) -> None:
     headers = {"Accept": "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"}
     listed = await api.ok("GET", "/api/v1/pods", headers=headers)
@@ -342,6 +356,8 @@ async def test_an_eviction_respects_the_budget(api: Any) -> None:
     code, answer = await api.call("POST", "/api/v1/namespaces/default/pods/q/eviction", eviction)
     assert (code, answer["reason"]) == (429, "TooManyRequests")
     assert "disruption budget" in answer["message"]
+    cause = answer["details"]["causes"][0]["message"]
+    assert cause == "The disruption budget b needs 1 healthy pods and has 2 currently"
 
 
 @pytest.mark.usefixtures("pod")
@@ -360,6 +376,27 @@ async def test_logs_follow_and_are_cut(api: Any) -> None:
         assert await following.content.readline() == b"two\n"
         api.node.more.set()
         assert await following.content.read() == b"and more\n"
+
+
+@pytest.mark.usefixtures("pod")
+async def test_logs_begin_where_they_are_asked_to(api: Any) -> None:
+    path = "/api/v1/namespaces/default/pods/p/log"
+    await api.ok("GET", path)
+    assert api.node.since is None
+    await api.ok("GET", f"{path}?sinceTime=2026-01-01T01:00:00%2B01:00")
+    assert api.node.since == datetime(2026, 1, 1, tzinfo=UTC)
+    await api.ok("GET", f"{path}?sinceSeconds=60")
+    assert 55 < (datetime.now(UTC) - api.node.since).total_seconds() < 65
+    for query in ("sinceTime=yesterday", "sinceSeconds=0", "sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z"):
+        code, answer = await api.call("GET", f"{path}?{query}")
+        assert (code, answer["reason"]) == (400, "BadRequest"), query
+
+
+async def test_the_namespaces_that_kubernetes_needs_stay(api: Any) -> None:
+    code, answer = await api.call("DELETE", "/api/v1/namespaces/default")
+    assert (code, answer["reason"]) == (403, "Forbidden")
+    assert "may not be deleted" in answer["message"]
+    assert (await api.ok("GET", "/api/v1/namespaces/default"))["status"]["phase"] == "Active"
 
 
 @pytest.mark.usefixtures("api")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,16 @@ def test_image_command_serves_only_where_the_container_has_none() -> None:
         Image("x", ()).argv([], ["--flag"])
 
 
+def test_what_the_real_image_builds_in_is_appended_unless_the_container_says_otherwise() -> None:
+    image = Image("redis:*", (), command=("redis-server",), appended=("--protected-mode", "no"))
+    assert image.argv([], []) == ["redis-server", "--protected-mode", "no"]
+    assert image.argv(["redis-server", "/c/my.conf"], [])[1:] == ["/c/my.conf", "--protected-mode", "no"]
+    assert image.argv([], ["/c/my.conf"])[:2] == ["redis-server", "/c/my.conf"]
+    for asked in (["redis-server", "--protected-mode", "yes"], ["redis-server", "--version"], ["redis-cli"]):
+        assert image.argv(asked, []) == asked
+    assert ImageTable.from_json(ImageTable((image,)).to_json()).images == (image,)
+
+
 # Volumes of files
 
 
@@ -219,6 +230,16 @@ async def test_streams_keep_their_lines_apart_and_the_last_without_newline(tmp_p
     assert await collect(log.path, log) == "one\nerr\ntwo\nlast\n"
     assert await collect(log.path, log, tail_lines=2) == "two\nlast\n"
     assert (await collect(log.path, log, timestamps=True)).splitlines()[0].endswith("Z one")
+
+
+async def test_lines_older_than_asked_are_left_out_before_the_last_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    stamps = ("2026-01-01T00:00:00.900000Z", "2026-01-01T00:00:01.000000Z", "2026-01-01T00:00:02.000000Z")
+    path.write_text("".join(f"{stamp} stdout F {stamp[17:19]}\n" for stamp in stamps))
+    since = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert await collect(path, None, since=since) == "01\n02\n"
+    assert await collect(path, None, since=since, tail_lines=1) == "02\n"
+    assert await collect(path, None, since=datetime(2027, 1, 1, tzinfo=UTC), tail_lines=3) == ""
 
 
 async def test_follower_gets_every_line_once_across_rotation(tmp_path: Path, monkeypatch: Any) -> None:
