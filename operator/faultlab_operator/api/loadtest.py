@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from faultlab_operator.api.base import AGE, Column, Model, Resource, Rule, Status, SystemReference, Text
-from faultlab_operator.api.duration import Duration
+from faultlab_operator.api.duration import Duration, cel_pattern
 
 
 class Arrival(Model):
@@ -87,6 +87,12 @@ class LoadTestSpec(Model):
         Rule(
             "self.workers <= self.users",
             "a worker without a user does nothing: write workers no greater than users",
+        ),
+        Rule(
+            f"!self.operationTimeout.matches('{cel_pattern()}') || "
+            "(duration(self.operationTimeout) >= duration('10ms') && "
+            "duration(self.operationTimeout) <= duration('10s'))",
+            "operationTimeout must be at least 10ms and at most 10s: write for example operationTimeout: 1s",
         ),
     )
 

@@ -52,6 +52,11 @@ class Selector(Model):
             "has(self.system) != has(self.labelSelectors)",
             "write either system: {kind: RaftCluster, name: NAME} or labelSelectors, one of the two",
         ),
+        Rule(
+            "!has(self.namespaces) || has(self.labelSelectors)",
+            "namespaces are where labelSelectors look, and a system is in the fault's own: write "
+            "labelSelectors, or leave namespaces out",
+        ),
     )
 
 
@@ -221,6 +226,9 @@ class NetworkPartitionStatus(Status):
         default=None,
         max_length=512,
         description="In a word, as `kubectl get` shows it: demo-0,demo-1 | demo-2,...",
+    )
+    namespace: str | None = Field(
+        default=None, max_length=63, description="Where the members and load pods are."
     )
     cut_off: list[ShownName] = Field(
         default_factory=list, max_length=16, description="Members on the cut-off side."

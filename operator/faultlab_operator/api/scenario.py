@@ -155,6 +155,10 @@ class ScenarioSpec(Model):
             "of one of systems",
         ),
         Rule(
+            "!has(self.load.record) || self.load.record",
+            "a scenario is judged by the history of its load: leave load.record out, or write record: true",
+        ),
+        Rule(
             "self.systems.all(s, self.systems.filter(o, o.metadata.name == s.metadata.name).size() == 1)",
             "two systems have the same name: write a different metadata.name in each of systems",
         ),

@@ -11,7 +11,7 @@ from faultlab_operator.core.cache import Object
 from faultlab_operator.faults.errors import Refusal
 from faultlab_operator.faults.scope import Scope, find_scope, who_leads
 from faultlab_operator.faults.selection import Selection, select
-from faultlab_operator.faults.standing import cut_edges, is_wanted
+from faultlab_operator.faults.standing import cut_edges, is_wanted, namespace_of
 
 ROLES_WITHIN_S = 0.4
 """How long members may take to say who leads; a member that does not answer does not count as leading."""
@@ -40,6 +40,7 @@ def select_now(services: Services, partition: NetworkPartition, scope: Scope) ->
 def pin(partition: NetworkPartition, scope: Scope, selection: Selection) -> None:
     """Writes the selection into the status, which from then on says what is cut."""
     status = partition.status
+    status.namespace = scope.namespace
     status.cut_off = list(selection.cut_off)
     status.cut_edges = [Cut(source=edge.source, target=edge.target) for edge in selection.edges]
     status.leader_at_injection = status.leader_at_injection or selection.leader
@@ -51,8 +52,10 @@ def pin(partition: NetworkPartition, scope: Scope, selection: Selection) -> None
 def _alone(services: Services, obj: Object, scope: Scope) -> None:
     """Raises Refusal where another partition of the same system stands or is about to."""
     now = services.clock.now()
-    for other in services.cache.list(obj["kind"], scope.namespace):
+    for other in services.cache.list(obj["kind"]):
         if other["metadata"].get("uid") == obj["metadata"].get("uid") or not is_wanted(other, now):
+            continue
+        if namespace_of(other) != scope.namespace:
             continue
         names = {name for edge in cut_edges(other) for name in edge}
         if names & set(scope.members):

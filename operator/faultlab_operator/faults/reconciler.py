@@ -28,7 +28,15 @@ from faultlab_operator.faults.leases import LEASE_MS, Leases, NodeLease, Wanted
 from faultlab_operator.faults.pods import PodAt, located
 from faultlab_operator.faults.proof import Proof, probe
 from faultlab_operator.faults.scope import Scope, find_scope, place_pods
-from faultlab_operator.faults.standing import cut_edges, fault_id, heal_asked, is_finished, is_wanted, wanted
+from faultlab_operator.faults.standing import (
+    cut_edges,
+    fault_id,
+    heal_asked,
+    is_finished,
+    is_wanted,
+    namespace_of,
+    wanted,
+)
 from faultlab_operator.faults.writing import Writer
 from faultlab_operator.handlers.problems import model_problem
 
@@ -117,16 +125,13 @@ class PartitionReconciler:
 
     def _pods_of(self, obj: Object) -> dict[str, PodAt]:
         """Where the pods at the ends of the fault's cut edges run now."""
-        selector = obj["spec"].get("selector") or {}
-        namespaces = selector.get("namespaces") or [obj["metadata"]["namespace"]]
-        names = {name for edge in cut_edges(obj) for name in edge}
+        namespace = namespace_of(obj)
         found = {}
-        for namespace in namespaces:
-            for name in names:
-                pod = self._services.cache.get("Pod", namespace, name)
-                at = None if pod is None else located(pod)
-                if at is not None:
-                    found[name] = at
+        for name in {name for edge in cut_edges(obj) for name in edge}:
+            pod = self._services.cache.get("Pod", namespace, name)
+            at = None if pod is None else located(pod)
+            if at is not None:
+                found[name] = at
         return found
 
     async def _choose(self, obj: Object, partition: NetworkPartition, write: Writer) -> float | None:

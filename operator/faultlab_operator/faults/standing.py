@@ -30,6 +30,11 @@ def cut_edges(obj: Mapping[str, Any]) -> tuple[Edge, ...]:
     )
 
 
+def namespace_of(obj: Mapping[str, Any]) -> str:
+    """Where the pods at the ends of its cut edges are, as the status pinned it."""
+    return str((obj.get("status") or {}).get("namespace") or obj["metadata"].get("namespace"))
+
+
 def heal_asked(obj: Mapping[str, Any]) -> bool:
     metadata = obj["metadata"]
     return (metadata.get("annotations") or {}).get(HEAL_NOW) == "now" or bool(

@@ -321,3 +321,46 @@ async def test_a_partition_waits_for_a_leader_and_then_cuts_it_off(lab: Lab) -> 
         await until(lambda: lab.status(key).get("observedAt"))
     assert "demo-1" in lab.status(key)["cutOff"]
     assert lab.status(key)["leaderAtInjection"] == "demo-1"
+
+
+def _elsewhere(lab: Lab) -> None:
+    """A namespace in which pods of another system have the same names."""
+    labels = {"faultlab.dev/chaos": "enabled"}
+    lab.kube._put({"kind": "Namespace", "metadata": {"name": "else", "namespace": "", "labels": labels}})
+    for name in MEMBERS:
+        pod = lab.cache.get("Pod", NAMESPACE, name)
+        assert pod is not None
+        labels = {"app.kubernetes.io/component": "member", "faultlab.dev/system-name": "other"}
+        metadata = {"name": name, "namespace": "else", "uid": f"else-{name}", "labels": labels}
+        lab.kube._put({**pod, "metadata": metadata})
+
+
+BY_LABEL = {"labelSelectors": {"faultlab.dev/system-name": "demo"}, "namespaces": [NAMESPACE, "else"]}
+
+
+async def test_pods_of_the_same_names_in_another_namespace_are_left_alone(lab: Lab) -> None:
+    _elsewhere(lab)
+    key = await lab.partition(topology=MINORITY, selector=BY_LABEL)
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("observedAt"))
+        injections = [each for faults in lab.agents.held.values() for _, each in faults.values()]
+        assert {deaf.pod.namespace for each in injections for deaf in each.deaf} == {NAMESPACE}
+    assert lab.status(key)["namespace"] == NAMESPACE
+
+
+async def test_a_partition_from_another_namespace_meets_the_one_that_stands(lab: Lab) -> None:
+    _elsewhere(lab)
+    first = await lab.partition("first", topology=MINORITY)
+    second = Key("NetworkPartition", "else", "second")
+    async with driven(lab, first, second):
+        await until(lambda: lab.status(first).get("observedAt"))
+        await lab.kube.apply(
+            {
+                "apiVersion": "faultlab.dev/v1alpha1",
+                "kind": "NetworkPartition",
+                "metadata": {"name": "second", "namespace": "else"},
+                "spec": {"selector": BY_LABEL, "topology": MINORITY, "duration": "5s"},
+            }
+        )
+        await until(lambda: lab.cache.get(*second) and lab.conditions(second).get("Selected") == "False")
+    assert "first partitions demo already" in lab.message(second, "Selected")
