@@ -104,7 +104,14 @@ def test_many_requests_in_a_row_do_not_add_up_to_the_byte_bound() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        *(b"PING\r\n", b"GET / HTTP/1.1\r\n", b"$3\r\nfoo\r\n", b":1\r\n", b"+OK\r\n", b"-ERR\r\n"),
+        *(
+            b"POST /x HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\n",
+            b"$3\r\nfoo\r\n",
+            b":1\r\n",
+            b"+OK\r\n",
+            b"-ERR\r\n",
+        ),
         *(b"*1\r\n:1\r\n", b"*1\r\n*1\r\n$1\r\na\r\n", b"*1\r\n$-1\r\n", b"*1\r\n_\r\n"),
         *(b"*-7\r\n", b"*x\r\n", b"*1\r\n$x\r\n", b"\x00\x01\x02"),
     ],
@@ -113,6 +120,25 @@ def test_what_is_no_array_of_bulk_strings_is_a_protocol_error(data: bytes) -> No
     parser = RequestParser()
     with pytest.raises(ProtocolError):
         take(parser, [data])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+def test_inline_commands_are_words_on_a_line_and_mix_with_arrays(size: int) -> None:
+    data = b"PING\r\nset  k v\n" + pack(b"SET", b"k", b"letters") + b"GET k\r\n"
+    parser = RequestParser()
+    requests: list[list[bytes]] = []
+    for at in range(0, len(data) - 7, size):
+        parser.feed(data[at : min(at + size, len(data) - 7)])
+        requests += drain(parser)
+    parser.feed(data[-7:])
+    requests += drain(parser)
+    assert requests == [[b"PING"], [b"set", b"k", b"v"], [b"SET", b"k", b"letters"], [b"GET", b"k"]]
+
+
+def test_an_inline_command_without_an_end_is_refused_at_its_bound() -> None:
+    parser = RequestParser()
+    with pytest.raises(ProtocolError, match="inline command over"):
+        take(parser, [b"x" * 10_000] * 7)
 
 
 def test_empty_requests_are_passed_over_as_in_redis() -> None:

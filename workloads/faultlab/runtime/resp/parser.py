@@ -3,6 +3,9 @@
 hiredis parses. As a parser of replies from a trusted server it allocates as many elements as the peer
 declares, and buffers without end; so a request's declared count is looked at before hiredis sees it, and
 the bytes of an unfinished request are counted.
+
+A chunk that begins, between two requests, with a letter holds inline commands (`PING`, as people and
+redis-benchmark's PING_INLINE type them): words on one line, without Redis' quoting.
 """
 
 import re
@@ -14,6 +17,9 @@ from ..errors import ProtocolError
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """One request with its framing: a few values of the largest size."""
+
+MAX_INLINE_BYTES = 64 * 1024
+"""One inline command; as in Redis."""
 
 _MAX_COUNT_DIGITS = 5
 """So at most 99,999 elements a request (49,999 pairs of an MSET)."""
@@ -39,6 +45,8 @@ class RequestParser:
         self._unfinished_bytes += len(data)
         if self._held:
             data, self._held = self._held + data, b""
+        if data[:1].isalpha():
+            data = self._take_inline(data)
         if _SUSPECT.search(data) is None:
             self._reader.feed(data)
         else:
@@ -61,6 +69,27 @@ class RequestParser:
                 if type(argument) is not bytes:
                     raise ProtocolError("expected an array of bulk strings")
             return item
+
+    def _take_inline(self, data: bytes) -> bytes:
+        """Takes the inline commands that `data` begins with; what follows them, all of it where none do."""
+        while (item := self._gets()) is not False:
+            self._complete.append(item)
+        if self._reader.has_data():
+            return data  # inside a request: a payload's bytes
+        while data[:1].isalpha():
+            line, end, rest = data.partition(b"\n")
+            if len(line) > MAX_INLINE_BYTES:
+                raise ProtocolError(f"inline command over {MAX_INLINE_BYTES} bytes")
+            if not end:
+                self._held = line
+                return b""
+            words = line.split()
+            if words[-1].startswith(b"HTTP/"):
+                # Or a web page could have a browser write here: header lines would be commands.
+                raise ProtocolError("this is HTTP; the port speaks the Redis protocol")
+            self._complete.append(words)
+            data = rest
+        return data
 
     def _feed_guarded(self, data: bytes) -> None:
         """Feeds up to each suspect and asks hiredis what it waits for.
@@ -94,5 +123,5 @@ class RequestParser:
 
 def _explain(message: str) -> str:
     if "as reply type byte" in message:
-        return "expected '*' (inline commands are not supported; send an array of bulk strings)"
+        return "expected '*' (send an array of bulk strings, or an inline command that begins with a letter)"
     return message.removeprefix("Protocol error, ")
