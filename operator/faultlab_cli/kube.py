@@ -104,17 +104,26 @@ class Kube:
         return after, "unchanged" if same else "configured"
 
     def delete(self, path: str, *, wait_s: float = 0.0) -> bool:
-        """Deletes the object, waits up to `wait_s` until it is gone; False where there was none."""
+        """Deletes the object, waits up to `wait_s` until it is gone; False where there was none.
+
+        A successor under the same name, as a StatefulSet makes, is another object.
+        """
         try:
-            self.request("DELETE", path, json={"propagationPolicy": "Background"})
+            answer = self.request("DELETE", path, json={"propagationPolicy": "Background"}).json()
         except ApiError as error:
             if error.http_status == 404:
                 return False
             raise
+        uid = answer.get("metadata", {}).get("uid") or answer.get("details", {}).get("uid")
         deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and self.find(path) is not None:
+        while time.monotonic() < deadline and self.holds(path, uid):
             time.sleep(0.1)
         return True
+
+    def holds(self, path: str, uid: str | None) -> bool:
+        """Whether the object at the path is still the one with this uid (any, where None)."""
+        found = self.find(path)
+        return found is not None and uid in (None, found["metadata"].get("uid"))
 
     @contextmanager
     def stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:

@@ -103,6 +103,9 @@ def get(
     name: Annotated[str | None, typer.Argument(help="One object of it.")] = None,
     namespace: Namespace = DEFAULT_NAMESPACE,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A")] = False,
+    selector: Annotated[
+        str | None, typer.Option("--selector", "-l", help="Only objects with these labels: app=x,tier!=y.")
+    ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = "table",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -112,7 +115,8 @@ def get(
     from faultlab_cli.kube import connect
 
     kube = connect(_existing(kubeconfig, context), context)
-    objects.get(kube, console, kind, name, namespace=None if all_namespaces else namespace, output=output)
+    where = None if all_namespaces else namespace
+    objects.get(kube, console, kind, name, namespace=where, output=output, selector=selector)
 
 
 @app.command()
@@ -171,6 +175,9 @@ def logs(
     container: Annotated[str | None, typer.Option("--container", "-c")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f")] = False,
     tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines.")] = None,
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Of the run before the last restart.")
+    ] = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
@@ -179,7 +186,9 @@ def logs(
     from faultlab_cli.kube import connect
 
     kube = connect(_existing(kubeconfig, context), context)
-    objects.logs(kube, pod, namespace=namespace, container=container, follow=follow, tail=tail)
+    objects.logs(
+        kube, pod, namespace=namespace, container=container, follow=follow, tail=tail, previous=previous
+    )
 
 
 @app.command()

@@ -16,17 +16,28 @@ OUTPUTS = ("table", "wide", "yaml", "json", "name")
 
 
 def get(
-    kube: Kube, console: Console, kind: str, name: str | None, *, namespace: str | None, output: str
+    kube: Kube,
+    console: Console,
+    kind: str,
+    name: str | None,
+    *,
+    namespace: str | None,
+    output: str,
+    selector: str | None = None,
 ) -> None:
-    """Prints one object or all of a kind, in the columns that the server gives."""
+    """Prints one object or all of a kind (those that a label selector picks), in the columns that the
+    server gives. Without a namespace those of all, each with its own."""
     if output not in OUTPUTS:
         raise CliError(f"unknown output {output!r}; use one of {', '.join(OUTPUTS)}")
     resource = kube.resource(kind)
     path = resource.path(namespace, name)
+    params = {"labelSelector": selector} if selector and not name else {}
     if output in ("table", "wide"):
-        _print_table(console, kube.get(path, headers={"Accept": TABLE}), wide=output == "wide")
+        table = kube.get(path, params=params, headers={"Accept": TABLE})
+        everywhere = namespace is None and resource.namespaced
+        _print_table(console, table, wide=output == "wide", namespaces=everywhere)
         return
-    document = kube.get(path)
+    document = kube.get(path, params=params)
     if output == "name":
         for item in document.get("items", [document]):
             console.print(f"{resource.plural}/{item['metadata']['name']}")
@@ -51,10 +62,11 @@ def delete(kube: Kube, console: Console, kind: str, name: str, *, namespace: str
     """Deletes one object, and waits until it is gone."""
     resource = kube.resource(kind)
     path = resource.path(namespace, name)
-    if not kube.delete(path, wait_s=wait_s):
+    found = kube.find(path)
+    if found is None or not kube.delete(path, wait_s=wait_s):
         raise CliError(f"there is no {resource.kind} {name} in namespace {namespace}", code=1)
-    gone = kube.find(path) is None
-    console.print(f"{resource.plural}/{name} {'deleted' if gone else 'is being deleted'}")
+    held = kube.holds(path, found["metadata"].get("uid"))
+    console.print(f"{resource.plural}/{name} {'is being deleted' if held else 'deleted'}")
 
 
 def describe(kube: Kube, console: Console, kind: str, name: str, *, namespace: str) -> None:
@@ -73,10 +85,18 @@ def describe(kube: Kube, console: Console, kind: str, name: str, *, namespace: s
 
 
 def logs(
-    kube: Kube, pod: str, *, namespace: str, container: str | None, follow: bool, tail: int | None
+    kube: Kube,
+    pod: str,
+    *,
+    namespace: str,
+    container: str | None,
+    follow: bool,
+    tail: int | None,
+    previous: bool = False,
 ) -> None:
-    """Copies a container's log to standard output, line by line as it grows with `follow`."""
-    params: dict[str, Any] = {"follow": str(follow).lower()}
+    """Copies a container's log (with `previous` that of the run before) to standard output, line by line
+    as it grows with `follow`."""
+    params: dict[str, Any] = {"follow": str(follow).lower(), "previous": str(previous).lower()}
     if container:
         params["container"] = container
     if tail is not None:
@@ -122,7 +142,7 @@ def _documents(name: str, text: str) -> Iterator[Document]:
         raise CliError(f"{name} is not YAML: {error}") from error
 
 
-def _print_table(console: Console, table: Document, *, wide: bool) -> None:
+def _print_table(console: Console, table: Document, *, wide: bool, namespaces: bool = False) -> None:
     columns = table.get("columnDefinitions")
     if columns is None:
         raise CliError("the server answers without a Table; use -o yaml")
@@ -131,7 +151,12 @@ def _print_table(console: Console, table: Document, *, wide: bool) -> None:
         return
     shown = [i for i, column in enumerate(columns) if wide or not column.get("priority")]
     rows = [[_cell(row["cells"][index]) for index in shown] for row in table["rows"]]
-    _print_columns(console, [columns[index]["name"].upper() for index in shown], rows)
+    header = [columns[index]["name"].upper() for index in shown]
+    if namespaces:
+        header = ["NAMESPACE", *header]
+        places = [row["object"]["metadata"].get("namespace", "") for row in table["rows"]]
+        rows = [[place, *row] for place, row in zip(places, rows, strict=True)]
+    _print_columns(console, header, rows)
 
 
 def _print_columns(console: Console, header: list[str], rows: list[list[str]]) -> None:
