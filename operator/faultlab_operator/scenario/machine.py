@@ -279,7 +279,7 @@ def _final_read(look: _Look) -> Step:
     limit_s = FINAL_READ_TIMEOUT_S
     late = () if elapsed_s <= limit_s else (f"the final read took longer than {limit_s:.0f} s",)
     if seen.history_collected:
-        return look.on_to("Check", *late)
+        return look.on_to("Check", *late, *_unread(seen))
     patience_s = LAST_COLLECT_S + (0.0 if seen.load.failed else limit_s)
     if elapsed_s > patience_s:
         return look.on_to("Check", *late, "the load's history could not be had")
@@ -287,6 +287,12 @@ def _final_read(look: _Look) -> Step:
     if phase == "finished" or seen.load.failed or late:
         return look.wait(CollectHistory())
     return look.wait() if phase == "finishing" else look.wait(FinishLoad())
+
+
+def _unread(seen: Observation) -> tuple[str, ...]:
+    """A write that was acknowledged and lost might have been among what nobody read again."""
+    unread = seen.load.status.unread if seen.load.status is not None else 0
+    return (f"the final read did not come to {unread} of the keys",) if unread else ()
 
 
 def _check(look: _Look) -> Step:

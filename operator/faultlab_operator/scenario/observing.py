@@ -89,20 +89,25 @@ def see_fault(obj: Mapping[str, Any]) -> FaultSeen:
         or bool(status.get("healVerifiedAt"))
         or _condition(obj, "HealVerified").get("status") == "False"
     )
-    interrupted = _condition(obj, "Interrupted")
-    name = obj["metadata"]["name"]
     return FaultSeen(
         record=_record(obj),
         selected_at=selected.get("lastTransitionTime") if selected.get("status") == "True" else None,
         over=over,
         closed=closed,
         refused=refused,
-        interrupted=(
-            f"{name} was interrupted: {interrupted.get('message')}"
-            if interrupted.get("status") == "True"
-            else ""
-        ),
+        interrupted=_interruption(obj),
     )
+
+
+def _interruption(obj: Mapping[str, Any]) -> str:
+    """Why the fault did not stand as it should have, all the time; empty when it did."""
+    name = obj["metadata"]["name"]
+    interrupted, effect = _condition(obj, "Interrupted"), _condition(obj, "EffectObserved")
+    if interrupted.get("status") == "True":
+        return f"{name} was interrupted: {interrupted.get('message')}"
+    if effect.get("status") == "False" and (obj.get("status") or {}).get("observedAt"):
+        return f"{name} was seen to take effect, and later not any more: {effect.get('message')}"
+    return ""
 
 
 def _record(obj: Mapping[str, Any]) -> FaultRecord:

@@ -12,6 +12,7 @@ from faultlab.contract.load import LoadStatus, LoadWindow
 from faultlab.contract.run import FaultRecord
 from faultlab_operator.api import ScenarioSpec
 from faultlab_operator.scenario.machine import WARM_UP_PATIENCE_S, Progress, plan
+from faultlab_operator.scenario.observing import see_fault
 from faultlab_operator.scenario.times import format_time, parse_time
 from faultlab_operator.scenario.world import (
     Action,
@@ -238,6 +239,34 @@ def test_an_interrupted_fault_gives_a_reason_once_and_the_run_goes_on() -> None:
     world = SimulatedWorld(bend=interrupted).run()
     assert world.progress.reasons == ("the operator was away",)
     assert world.phases() == WAYS
+
+
+def test_keys_that_the_final_read_did_not_come_to_are_a_reason() -> None:
+    def slow_to_read(world: SimulatedWorld) -> None:
+        status = world.seen.load.status
+        if status is not None and status.phase == "finished":
+            unread = replace(world.seen.load, status=msgspec.structs.replace(status, unread=17))
+            world.seen = replace(world.seen, load=unread)
+
+    world = SimulatedWorld(bend=slow_to_read).run()
+    assert world.progress.reasons == ("the final read did not come to 17 of the keys",)
+    assert world.phases() == WAYS
+
+
+@pytest.mark.parametrize(
+    ("conditions", "reason"),
+    [
+        ({"EffectObserved": "True"}, ""),
+        ({"EffectObserved": "Unknown"}, ""),
+        ({"EffectObserved": "False"}, "cut was seen to take effect, and later not any more: not cut: a to b"),
+        ({"Interrupted": "True"}, "cut was interrupted: not cut: a to b"),
+    ],
+)
+def test_a_fault_that_did_not_stand_throughout_says_so(conditions: dict[str, str], reason: str) -> None:
+    listed = [{"type": kind, "status": is_, "message": "not cut: a to b"} for kind, is_ in conditions.items()]
+    status = {"observedAt": format_time(EPOCH), "conditions": listed}
+    cut = {"kind": "NetworkPartition", "metadata": {"name": "cut"}, "status": status}
+    assert see_fault(cut).interrupted == reason
 
 
 @pytest.mark.parametrize(

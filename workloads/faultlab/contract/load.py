@@ -92,3 +92,5 @@ class LoadStatus(msgspec.Struct, frozen=True, rename="camel"):
     running_since_monotonic_ns: int | None = None
     """When the first operation completed; the load generator itself takes about a second to start."""
     message: str = ""
+    unread: int = 0
+    """Once finished: keys that could not be read once more in the final read's time."""

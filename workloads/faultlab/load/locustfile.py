@@ -44,6 +44,7 @@ class WorkerReport(msgspec.Struct):
     missed: int
     window: LoadWindow
     first_completion_ns: int | None
+    unread: int = 0
 
 
 class Coordinator:
@@ -96,6 +97,7 @@ class Coordinator:
             running_since_monotonic_ns=min(
                 (r.first_completion_ns for r in reports if r.first_completion_ns is not None), default=None
             ),
+            unread=sum(report.unread for report in reports),
         )
 
     def history(self) -> Iterator[bytes]:
@@ -124,7 +126,12 @@ class Coordinator:
         session = self.session
         recorder = session.recorder
         return WorkerReport(
-            session.phase, recorder.totals, session.missed, session.window(), recorder.first_completion_ns
+            session.phase,
+            recorder.totals,
+            session.missed,
+            session.window(),
+            recorder.first_completion_ns,
+            session.unread,
         )
 
     def _report_forever(self, runner: WorkerRunner) -> None:

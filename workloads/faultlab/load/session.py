@@ -1,7 +1,8 @@
 """A load run within one process: clients under way, the end, and the final read.
 
 After the load has ended every key is read once more through the members in turn, as part of the
-history: a write that was acknowledged and lost is found even if nobody happened to read it.
+history: a write that was acknowledged and lost is found even if nobody happened to read it. It ends
+after FINAL_READ_LIMIT_S, and how many keys were left unread by then is said.
 """
 
 import time
@@ -58,6 +59,8 @@ class Session:
         )
         self._schedule = Schedule(config.arrival, workers=workers)
         self._users = 0
+        self.unread = 0
+        """Keys that the final read could not read in its time; known once the phase is finished."""
 
     @property
     def missed(self) -> int:
@@ -113,6 +116,8 @@ class Session:
                         break
                     turn += 1
                     self._sleep(FINAL_READ_RETRY_S)
+                else:
+                    self.unread += 1
         finally:
             for client in clients:
                 client.close()
