@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from faultlab import __version__
 from faultlab_cli.errors import CliError
@@ -263,7 +264,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except CliError as error:
-        errors.print(f"[red]faultlab:[/] {error}", soft_wrap=True, highlight=False)
+        # Not as markup: Kubernetes puts several causes into square brackets.
+        errors.print(Text("faultlab: ", style="red").append(str(error), style="default"), soft_wrap=True)
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
