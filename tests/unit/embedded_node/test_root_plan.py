@@ -8,7 +8,7 @@ import pytest
 
 from faultlab_embedded.node.rootfs import Bind, RootError, plan
 
-DIRECTORIES = {"/", "/etc", "/etc/ssl", "/usr", "/usr/lib", "/var", "/var/lib", "/tmp", "/work", "/work/venv"}
+DIRECTORIES = {"/", "/etc", "/etc/ssl", "/usr", "/usr/lib", "/var", "/var/lib", "/tmp", "/srv", "/srv/venv"}
 FILES = {"/etc/hosts"}
 LINKS = {"/var/run": "/run", "/bin": "usr/bin", "/etc/resolv.conf": "../run/resolv.conf", "/loop": "/loop"}
 
@@ -57,8 +57,8 @@ def test_outer_mounts_come_before_inner_ones() -> None:
 
 
 def test_interpreter_stays_visible_under_a_mount_that_covers_it() -> None:
-    _, targets = layout(Bind("/s", "/work"), visible=("/work/venv", "/usr/lib"))
-    assert targets == ["/work", "/work/venv"]
+    _, targets = layout(Bind("/s", "/srv"), visible=("/srv/venv", "/usr/lib"))
+    assert targets == ["/srv", "/srv/venv"]
 
 
 @pytest.mark.parametrize(
