@@ -156,6 +156,12 @@ class Topology(Model):
             "(with is no longer heard)",
         ),
         Rule(
+            "!(self.type in ['bridge', 'majoritiesRing', 'groups']) || !has(self.direction) || "
+            "self.direction == 'both'",
+            "direction is as the cut-off side sees it, and bridge, majoritiesRing and groups have none: "
+            "leave direction out",
+        ),
+        Rule(
             "!has(self.with) || !has(self.towards) || !has(self.with.members) || "
             "!has(self.towards.members) || "
             "!self.with.members.exists(m, self.towards.members.exists(o, o == m))",

@@ -3,16 +3,23 @@
 import json
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from faultlab_operator.api import API_VERSION, KINDS
+from faultlab_operator.api.networkpartition import TopologyType
 
 HERE = Path(__file__).parent
 GOOD = yaml.safe_load((HERE / "good_specs.yaml").read_text())
 BAD = yaml.safe_load((HERE / "bad_specs.yaml").read_text())
+ROOT = HERE.parents[2]
+MANIFESTS = [
+    file
+    for folder in ("chaos/faults", "chaos/scenarios", "tests/e2e/broken", "tests/e2e/scenarios")
+    for file in sorted((ROOT / folder).glob("*.yaml"))
+]
 
 
 def whole(resource: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +48,20 @@ def test_defaults_of_the_server_are_those_of_the_models(api: Any, case: dict[str
     api.delete(case["resource"]["kind"], case["resource"]["metadata"]["name"])
     ours: Any = model.parse(whole(case["resource"]))
     assert ours.spec.wire() == answer.obj["spec"]
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.stem)
+def test_every_manifest_that_the_project_offers_is_taken(api: Any, file: Path) -> None:
+    for manifest in yaml.safe_load_all(file.read_text()):
+        answer = api.create(whole(manifest))
+        assert answer.accepted, answer.message
+        api.delete(manifest["kind"], manifest["metadata"]["name"])
+
+
+def test_every_topology_has_a_manifest_to_start_from() -> None:
+    faults = [yaml.safe_load(file.read_text()) for file in (ROOT / "chaos/faults").glob("*.yaml")]
+    shown = {fault["spec"]["topology"]["type"] for fault in faults}
+    assert shown == set(get_args(TopologyType))
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case["name"])
