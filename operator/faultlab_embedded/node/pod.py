@@ -16,6 +16,7 @@ from faultlab_embedded.node.context import NodeContext
 from faultlab_embedded.node.environment import ConfigError
 from faultlab_embedded.node.rootfs import Bind
 from faultlab_embedded.node.status import ContainerState, now, pod_status
+from faultlab_embedded.node.unsupported import unsupported
 from faultlab_embedded.node.volumes import PodVolumes
 from faultlab_embedded.store.errors import ApiError
 
@@ -163,6 +164,8 @@ class PodWorker:
     async def _lead(self) -> None:
         self._resume()
         self._publish()
+        if ignored := unsupported(self._pod["spec"]):
+            self._context.recorder.warning(self._pod, "Unsupported", f"the embedded world: {ignored}")
         await self._make_volumes()
         if self._stop_asked.is_set():
             return

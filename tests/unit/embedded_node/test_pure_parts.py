@@ -20,6 +20,7 @@ from faultlab_embedded.node.images import Image, ImageTable, UnknownImage, norma
 from faultlab_embedded.node.payload import write_payload
 from faultlab_embedded.node.probes import Streak, Timing
 from faultlab_embedded.node.status import ContainerState, phase, pod_status, waiting
+from faultlab_embedded.node.unsupported import unsupported
 from faultlab_embedded.world.pages import is_loopback
 
 POD: dict[str, Any] = {
@@ -210,6 +211,27 @@ def test_transition_time_stays_where_a_condition_did_not_change() -> None:
     assert conditions["Ready"]["lastTransitionTime"] == "2001-01-01T00:00:00Z"
     assert conditions["ContainersReady"]["lastTransitionTime"] != "2001-01-01T00:00:00Z"
     assert "example.com/mine" in conditions
+
+
+def test_what_a_pod_asks_for_in_vain_is_named_with_what_to_do() -> None:
+    exec_hook = {"exec": {"command": ["true"]}}
+    plain = {"name": "c", "lifecycle": {"preStop": exec_hook}, "readinessProbe": {"tcpSocket": {"port": 1}}}
+    assert unsupported({"containers": [plain], "initContainers": [{"name": "i"}]}) == ""
+    odd = {"name": "c", "lifecycle": {"postStart": exec_hook, "preStop": {"sleep": {"seconds": 1}}}}
+    spec = {
+        "shareProcessNamespace": True,
+        "initContainers": [{"name": "side", "restartPolicy": "Always"}],
+        "containers": [{**odd, "livenessProbe": {"grpc": {"port": 1}}}],
+    }
+    said = unsupported(spec)
+    for word in (
+        "shareProcessNamespace",
+        "side: restartPolicy Always",
+        "postStart",
+        "preStop",
+        "livenessProbe",
+    ):
+        assert word in said
 
 
 # Logs
