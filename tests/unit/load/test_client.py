@@ -64,6 +64,22 @@ def test_a_reply_is_recorded_as_what_it_proves(
     assert (invoke.process, invoke.type) == (completion.process, "invoke")
 
 
+@pytest.mark.parametrize(
+    ("operation", "reply", "answered"),
+    [
+        (CAS, b":1\r\n", True),
+        (CAS, b":0\r\n", True),
+        (CAS, b"-NOTLEADER no leader is known\r\n", False),
+        (WRITE, b"-BUSY too much is in flight\r\n", False),
+    ],
+)
+def test_a_cas_that_lost_its_race_is_an_answer_and_a_refused_one_is_not(
+    tmp_path: Path, operation: Operation, reply: bytes, answered: bool
+) -> None:
+    with serving(lambda _: meta(reply)) as member:
+        assert Lab(tmp_path, member.port).client.perform(operation, None).answered == answered
+
+
 def test_an_operation_whose_reply_is_dropped_is_sent_once_and_stays_open_for_ever(tmp_path: Path) -> None:
     with serving(lambda _: None) as member:
         lab = Lab(tmp_path, member.port)

@@ -23,6 +23,10 @@ INDEFINITE_ERRORS = ("UNKNOWN",)
 """Error codes after which the operation may have happened; every other error reply is definite."""
 
 
+UNEQUAL = "the value was another"
+"""Why a cas that was decided did not swap."""
+
+
 class Outcome(NamedTuple):
     """How an operation ended, as it goes into the history and into Locust's statistics."""
 
@@ -30,6 +34,11 @@ class Outcome(NamedTuple):
     value: Any
     latency_ms: float
     error: str | None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the system did its work: a cas that lost its race was decided, though it is a `fail`."""
+        return self.type == "ok" or self.error == UNEQUAL
 
 
 class Client:
@@ -112,7 +121,7 @@ class Client:
         if operation.f == "write" and value == b"OK":
             return "ok", None, None
         if operation.f == "cas" and value in (0, 1):
-            return ("ok", None, None) if value == 1 else ("fail", None, "the value was another")
+            return ("ok", None, None) if value == 1 else ("fail", None, UNEQUAL)
         return "info", None, f"unexpected reply to {operation.f}: {value!r}"[:200]
 
     def _judge_error(self, message: str) -> tuple[EventType, Any, str | None]:

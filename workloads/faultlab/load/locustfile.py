@@ -179,17 +179,15 @@ class MemberUser(User):
         if done is None:
             raise StopUser
         operation, outcome = done
-        # A cas that lost its race is an answer, not an error.
-        failed = outcome.type != "ok" and operation.f != "cas"
         self.environment.events.request.fire(
             request_type="RESP",
             name=operation.f,
             response_time=outcome.latency_ms,
             response_length=0,
-            exception=RuntimeError(outcome.error) if failed else None,
+            exception=None if outcome.answered else RuntimeError(outcome.error),
             context={},
         )
-        if outcome.type != "ok" and CONFIG.arrival.mode == "closedLoop":
+        if not outcome.answered and CONFIG.arrival.mode == "closedLoop":
             gevent.sleep(PAUSE_AFTER_FAILURE_S)
 
 
