@@ -164,7 +164,7 @@ def _pod_status(obj: Object) -> str:
     reason = status.get("reason") or status.get("phase") or "Unknown"
     for position, container in enumerate(status.get("initContainerStatuses") or []):
         state = container.get("state", {})
-        if state.get("terminated", {}).get("exitCode") == 0 or container.get("started"):
+        if state.get("terminated", {}).get("exitCode") == 0:
             continue
         total = len(obj["spec"].get("initContainers") or [])
         detail = state.get("terminated", {}).get("reason") or state.get("waiting", {}).get("reason")

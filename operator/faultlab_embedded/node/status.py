@@ -23,6 +23,9 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return {"waiting": body}
 
 
+_CREATING = waiting("ContainerCreating")
+
+
 @dataclass(slots=True)
 class ContainerState:
     """One container as the node knows it; `state` and `last` are ContainerStates as on the wire."""
@@ -115,14 +118,24 @@ def pod_status(
         "hostIPs": [{"ip": host_ip}],
         "startTime": start_time,
         "qosClass": _qos_class(spec),
-        "containerStatuses": [state.to_wire() for state in main],
+        "containerStatuses": [_wire(state, init) for state in main],
     }
     if pod_ip:
         status["podIP"] = pod_ip
         status["podIPs"] = [{"ip": pod_ip}]
     if init:
-        status["initContainerStatuses"] = [state.to_wire() for state in init]
+        # An init container is ready once it has done its work.
+        status["initContainerStatuses"] = [
+            {**_wire(state, init), "ready": state.succeeded, "started": state.running} for state in init
+        ]
     return status
+
+
+def _wire(state: ContainerState, init: Sequence[ContainerState]) -> dict[str, Any]:
+    wire = state.to_wire()
+    if init and wire["state"] == _CREATING:
+        wire["state"] = waiting("PodInitializing")
+    return wire
 
 
 def _conditions(pod: Object, wanted: Sequence[tuple[str, bool, tuple[str, str]]]) -> list[dict[str, Any]]:

@@ -399,7 +399,7 @@ def test_redis_and_etcd_images_run(api: Any, until: Until) -> None:
     until(lambda: api.container("etcd").get("ready"), "etcd is ready")
     host = api.find("/api/v1/namespaces/default/pods/redis")["status"]["podIP"]
     client: dict[str, Any] = {"container": {"image": "redis:7"}}
-    assert api.output("client", ["redis-cli", "-h", host, "ping"], **client) == "PONG\n"
+    assert api.output("redis-caller", ["redis-cli", "-h", host, "ping"], **client) == "PONG\n"
     for name in ("redis", "etcd"):
         api.delete("pods", name, 0)
 

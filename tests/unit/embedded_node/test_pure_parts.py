@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from faultlab_embedded.kinds.columns import BUILTIN_COLUMNS
 from faultlab_embedded.network.names import hosts_file, service_lines
 from faultlab_embedded.network.pool import AddressPool, PoolExhausted
 from faultlab_embedded.node import logs
@@ -185,6 +186,18 @@ def test_probe_verdict_needs_its_threshold_in_a_row() -> None:
 
 def ended(code: int) -> ContainerState:
     return ContainerState("c", "i", state={"terminated": {"exitCode": code}}, final=True)
+
+
+def test_a_pod_whose_init_containers_still_work_is_shown_at_the_one_that_does() -> None:
+    spec = {"containers": [{"name": "c"}], "initContainers": [{"name": "i0"}, {"name": "i1"}]}
+    pod = {"metadata": {}, "spec": spec}
+    working = ContainerState("i1", "i", state={"running": {}}, started=True, ready=True)
+    main = ContainerState("c", "i")
+    status = pod_status(pod, [ended(0), working], [main], pod_ip="", host_ip="1.2.3.1", start_time="")
+    assert [init["ready"] for init in status["initContainerStatuses"]] == [True, False]
+    assert status["containerStatuses"][0]["state"] == waiting("PodInitializing")
+    shown = next(column for column in BUILTIN_COLUMNS["pods"] if column.name == "Status")
+    assert shown.value({**pod, "status": status}) == "Init:1/2"
 
 
 def test_phase_follows_the_containers() -> None:
