@@ -82,7 +82,8 @@ def explain(
     if attempt is None:
         return first, None
     if attempt.stuck is None:
-        return f"{first}: a read returned what nobody had offered by then", attempt
+        reads = ", ".join(f"{in_words(op)} (event {op.index})" for op in window if op.f == "read")
+        return f"{first}: a read returned what nobody had begun to write by then: {reads}", attempt
     what = f"{in_words(attempt.stuck)} (process {attempt.stuck.process}, event {attempt.stuck.index})"
     if not attempt.order:
         return f"{first}: {what} cannot happen from the initial state, {model.show(attempt.state)}", attempt
