@@ -146,6 +146,10 @@ class Topology(Model):
             "towards belongs to type: oneWay: write that, or leave towards out",
         ),
         Rule(
+            "!has(self.towards) || !self.towards.follow",
+            "towards is found anew whenever with is: write follow: true in with, and leave it out of towards",
+        ),
+        Rule(
             "!(self.type in ['isolate', 'oneWay']) || has(self.with)",
             "isolate and oneWay need to know whom: write for example with: {role: leader} or "
             "with: {members: [demo-0]}",
