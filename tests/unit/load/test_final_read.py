@@ -28,6 +28,7 @@ class Lab:
 
     def finish(self) -> list[str | None]:
         """Ends the load; the keys that were read ok."""
+        self.session.drain()
         self.session.finish()
         events = read_events(history_path(str(self.directory), 0))
         return [event.key for event in events if event.type == "ok"]

@@ -44,7 +44,8 @@ class WorkerReport(msgspec.Struct):
     missed: int
     window: LoadWindow
     first_completion_ns: int | None
-    unread: int = 0
+    unread: int
+    drained: bool
 
 
 class Coordinator:
@@ -55,6 +56,7 @@ class Coordinator:
         self.environment: Environment | None = None
         self._reports: dict[str, WorkerReport] = {}
         self._finishing = False
+        self._closing = False
 
     def attach(self, environment: Environment) -> None:
         """Called once Locust has its runner: joins the session to it."""
@@ -68,16 +70,19 @@ class Coordinator:
             CONFIG, worker=max(worker, 0), workers=CONFIG.workers, start_ns=START_NS, sleep=gevent.sleep
         )
         if isinstance(runner, WorkerRunner):
-            runner.register_message("faultlab-finish", lambda **_: gevent.spawn(self.finish))
+            session = self.session
+            runner.register_message("faultlab-drain", lambda **_: gevent.spawn(session.drain))
+            runner.register_message("faultlab-finish", lambda **_: gevent.spawn(session.finish))
             gevent.spawn(self._report_forever, runner)
 
     def finish(self) -> None:
-        """Ends the load in every process; returns when this process's part has ended."""
+        """Ends the load; workers finish only once all of them have drained (see `_take_report`)."""
         self._finishing = True
         if self.session:
+            self.session.drain()
             self.session.finish()
         elif self.environment and self.environment.runner:
-            self.environment.runner.send_message("faultlab-finish")
+            self.environment.runner.send_message("faultlab-drain")
 
     def status(self) -> LoadStatus:
         reports = [self._own_report()] if self.session else list(self._reports.values())
@@ -132,6 +137,7 @@ class Coordinator:
             session.window(),
             recorder.first_completion_ns,
             session.unread,
+            session.drained,
         )
 
     def _report_forever(self, runner: WorkerRunner) -> None:
@@ -142,8 +148,11 @@ class Coordinator:
             gevent.sleep(REPORT_INTERVAL_S)
 
     def _take_report(self, environment: Environment, msg: Any, **_: Any) -> None:
-        del environment
         self._reports[msg.node_id] = msgspec.convert(msg.data, WorkerReport)
+        drained = [report for report in self._reports.values() if report.drained]
+        if self._finishing and not self._closing and len(drained) == CONFIG.workers:
+            self._closing = True
+            environment.runner.send_message("faultlab-finish")
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -59,6 +59,9 @@ class Session:
         )
         self._schedule = Schedule(config.arrival, workers=workers)
         self._users = 0
+        self.drained = False
+        """No operation of this process is open, and none will begin but the final read."""
+        self._finishing = False
         self.unread = 0
         """Keys that the final read could not read in its time; known once the phase is finished."""
 
@@ -84,14 +87,24 @@ class Session:
         operation = self.chooser.next()
         return operation, client.perform(operation, intended_ns)
 
-    def finish(self) -> None:
-        """Ends the load, waits for open operations, reads every key, closes the history. Repeatable."""
+    def drain(self) -> None:
+        """Ends the load and waits for open operations. Repeatable."""
         if self.phase in ("finishing", "finished"):
             return
         self.phase = "finishing"
         give_up_ns = self._clock() + int((2 * self._timeout_s + 1) * 1e9)
         while self.recorder.open and self._clock() < give_up_ns:
             self._sleep(0.01)
+        self.drained = True
+
+    def finish(self) -> None:
+        """Reads every key if that is this worker's part, and closes the history.
+
+        To be called once every worker has drained, or a write still open would not be read again.
+        """
+        if not self.drained or self._finishing:
+            return
+        self._finishing = True
         if self._worker == 0 and self._config.record:
             self._final_read()
         self.recorder.close()

@@ -275,18 +275,19 @@ class Raft:
         """The election timer has run out: whoever led is given up, and this member campaigns."""
         state = self._state
         if state.leader is not None:
-            self._lose_leader(f"{state.leader} was not heard for {self._election.elapsed} ticks")
+            self._lose_leader(f"{state.leader} was not heard", self._election.elapsed)
         if self._election.campaign(pre_vote=state.config.pre_vote):
             self._win()
 
     def _resign(self) -> None:
-        ticks = self._state.config.election_ticks
-        self._lose_leader(f"no majority was heard for {ticks} ticks")
+        self._lose_leader("no majority was heard", self._state.config.election_ticks)
         self._follow(self._state.term, None)
 
-    def _lose_leader(self, detail: str) -> None:
+    def _lose_leader(self, detail: str, ticks: int) -> None:
         state = self._state
-        state.events.append(CoreEvent(type="LeaderLost", term=state.term, leader=state.leader, detail=detail))
+        state.events.append(
+            CoreEvent(type="LeaderLost", term=state.term, leader=state.leader, detail=detail, ticks=ticks)
+        )
         state.leader = None
 
     def _lead(self) -> None:

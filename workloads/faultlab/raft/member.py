@@ -76,11 +76,11 @@ class RaftMember:
         log.info("member %s of cluster %s, version %s, seed %d", member, config.cluster, __version__, seed)
         self._wal, recovered = open_wal(Path(config.data_dir), config.cluster, member)
         self._replay_until = recovered.hard_state.commit
-        self._watch = Watch(member, self._clock)
-        self.incarnation = self._watch.incarnation
-        self.events = self._watch.events
         heartbeat_s = config.heartbeat_interval_ms / 1000
         tick_s = heartbeat_s / TICKS_PER_HEARTBEAT
+        self._watch = Watch(member, self._clock, tick_s)
+        self.incarnation = self._watch.incarnation
+        self.events = self._watch.events
         core_config = CoreConfig(
             id=member,
             voters=tuple(peer.name for peer in config.members),

@@ -26,6 +26,8 @@ class CoreEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Of InvariantViolated, where it has one: the first index concerned."""
     detail: str | None = None
     """ElectionStarted: `preVote` or `vote`. LeaderLost, InvariantViolated: which, and where."""
+    ticks: int | None = None
+    """Of LeaderLost: how long nothing was heard; the host knows how long a tick is."""
 
 
 class Ready(msgspec.Struct, kw_only=True):

@@ -25,8 +25,9 @@ class Watch:
     strides share the multiples of the larger.
     """
 
-    def __init__(self, member: str, clock: Clock) -> None:
+    def __init__(self, member: str, clock: Clock, tick_s: float) -> None:
         self._member = member
+        self._tick_s = tick_s
         self._clock = clock
         self.incarnation = secrets.token_hex(8)
         self.events: EventRing[MemberEvent] = EventRing()
@@ -39,13 +40,16 @@ class Watch:
 
     def core(self, event: CoreEvent) -> None:
         """The core has something to tell."""
+        detail = event.detail
+        if event.ticks is not None:
+            detail = f"{detail} for {event.ticks * self._tick_s * 1000:.0f} ms"
         self._add(
             event.type,
             event.term,
             role=event.role,
             leader=event.leader,
             index=event.index,
-            detail=event.detail,
+            detail=detail,
         )
 
     def checkpoint(self, store: KeyValueStore) -> None:
