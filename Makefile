@@ -26,14 +26,13 @@ $(STAMP): pyproject.toml
 demo: install ## Cut the leader off, watch it fail over, read the verdict (SCENARIO=FILE for another one)
 	@$(BIN)/faultlab run $(SCENARIO) $(if $(OUT),--out $(OUT))
 
-test: install ## Every test but the repeated ones: units, simulations, end to end
-	$(BIN)/pytest -m "not soak"
+test: unit e2e ## Every test but the repeated ones: units, simulations, end to end
 
-unit: install ## Only the tests that need no world
-	$(BIN)/pytest tests/unit -m "not soak and not e2e"
+unit: install ## Only the tests that need no world, two at a time
+	$(BIN)/pytest -n 2 --dist loadfile -m "not soak and not e2e" tests/unit
 
-e2e: install ## Only the tests that run the embedded world
-	$(BIN)/pytest tests -m "e2e and not soak"
+e2e: install ## Only the tests that run the embedded world, one at a time: they measure
+	$(BIN)/pytest -m "e2e and not soak"
 
 soak: install ## The repeated runs: each broken rule ten times, each scenario ten times
 	$(BIN)/pytest -m soak --timeout 900
