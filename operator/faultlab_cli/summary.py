@@ -19,7 +19,8 @@ def print_verdict(console: Console, verdict: VerdictDocument, out: Path) -> None
     lines = Text()
     lines.append(f" {verdict.verdict.upper()} ", style=STYLES[verdict.verdict])
     lines.append(f"  {verdict.scenario}\n")
-    for reason in verdict.reasons:
+    reasons = verdict.reasons or ("everything that was expected of it is proven",)
+    for reason in reasons:
         lines.append(f"\n  {reason}")
     console.print(Panel(lines, border_style=BORDERS[verdict.verdict], padding=(1, 2)))
     console.print(_numbers(verdict))
