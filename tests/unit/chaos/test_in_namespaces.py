@@ -26,7 +26,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
         pytest.skip(f"no namespaces on this machine ({tried.stderr.strip()}): see `faultlab doctor`")
-    report = tmp_path_factory.mktemp("inside") / "report.xml"
+    folder = tmp_path_factory.mktemp("inside")
+    report = folder / "report.xml"
     command = [
         *UNSHARE,
         sys.executable,
@@ -37,7 +38,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "-p",
         "no:cacheprovider",
     ]
-    command += [f"--rootdir={HERE}", "--import-mode=prepend", f"--junitxml={report}", str(INSIDE)]
+    # Inside an ordinary user is called root, whose default folder belongs to the real one.
+    command += [f"--rootdir={HERE}", f"--basetemp={folder / 'temporary'}", "--import-mode=prepend"]
+    command += [f"--junitxml={report}", str(INSIDE)]
     run = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert report.exists(), run.stdout + run.stderr
     complaints: dict[str, list[str]] = {}
