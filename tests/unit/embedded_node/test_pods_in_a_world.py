@@ -290,12 +290,12 @@ def test_state_file_goes_with_the_container(api: Any, until: Until) -> None:
 def test_term_is_waited_for_and_kill_follows_the_grace(api: Any, until: Until) -> None:
     polite = (
         "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
-        "while True: time.sleep(1)"
+        "print('listening', flush=True)\nwhile True: time.sleep(1)"
     )
     api.run("polite", ["python", "-c", polite], terminationGracePeriodSeconds=20)
     api.run("stubborn", ["sleep", "1000"], terminationGracePeriodSeconds=1)
     until(lambda: api.phase("polite") == api.phase("stubborn") == "Running")
-    time.sleep(0.5)  # so that Python has its handler
+    until(lambda: "listening" in api.logs("polite"), "it has its handler")
     began = time.monotonic()
     api.delete("pods", "polite")
     api.delete("pods", "stubborn")

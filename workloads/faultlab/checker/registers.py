@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from faultlab.checker.timeline import Timeline
+from faultlab.checker.visited import Visited
 
 NOTHING = -1
 DEAD = 0
@@ -75,7 +76,7 @@ class RegisterSearch:
         self.explored = 0
         self.furthest = 0
         """The largest frontier reached: all returns before it can be put in order."""
-        self._visited: dict[int, int | list[int]] = {}
+        self._visited: Visited[int] = Visited()
         self._stack: list[tuple[int, int, int, int]] = [
             (0, 0, self._start if initial is None else initial, 0)
         ]
@@ -141,25 +142,9 @@ class RegisterSearch:
                 self.furthest = frontier
             if frontier == self.timeline.count:
                 return True
-            if self._seen(((frontier * self._states + state) << self.timeline.width) | mask, used):
+            if self._visited.seen(((frontier * self._states + state) << self.timeline.width) | mask, used):
                 continue
             stack.extend(self._successors(frontier, mask, state, used))
-        return False
-
-    def _seen(self, key: int, used: int) -> bool:
-        """Whether a configuration at least as good was visited; if not, this one is remembered (4)."""
-        before = self._visited.get(key)
-        if before is None:
-            self._visited[key] = used
-            return False
-        if isinstance(before, int):
-            if before & used == before:
-                return True
-            before = [before]
-        for other in before:
-            if other & used == other:
-                return True
-        self._visited[key] = [*(other for other in before if used & other != used), used]
         return False
 
     def _settle(self, frontier: int, mask: int, state: int, used: int) -> tuple[int, int, int, int] | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from faultlab.checker.timeline import Timeline
+from faultlab.checker.visited import Visited
 
 State = Hashable
 StepFunction = Callable[[State, Hashable], State | None]
@@ -64,7 +65,7 @@ class StateSearch:
         self.explored = 0
         self.furthest = 0
         self.state_bytes = 0
-        self._visited: dict[tuple[int, int, int, int], int | list[int]] = {}
+        self._visited: Visited[tuple[int, int, int, int]] = Visited()
         self._stack: list[tuple[int, int, int, int, int]] = [(0, 0, 0, _FREE, 0)]
 
     def _kind_number(self, kind: Hashable, numbers: dict[Hashable, int]) -> int:
@@ -100,7 +101,7 @@ class StateSearch:
                 return True
             if self.doomed is not None and self.doomed(self._states[state], frontier, mask):
                 continue
-            if not self._seen((frontier, mask, state, before), used):
+            if not self._visited.seen((frontier, mask, state, before), used):
                 self._push_successors(frontier, mask, state, before, used)
         return False
 
@@ -118,21 +119,6 @@ class StateSearch:
                 self.state_bytes += sys.getsizeof(after)
         self._transitions[kind][state] = number
         return number
-
-    def _seen(self, key: tuple[int, int, int, int], used: int) -> bool:
-        before = self._visited.get(key)
-        if before is None:
-            self._visited[key] = used
-            return False
-        if isinstance(before, int):
-            if before & used == before:
-                return True
-            before = [before]
-        for other in before:
-            if other & used == other:
-                return True
-        self._visited[key] = [*(other for other in before if used & other != used), used]
-        return False
 
     def _settle(self, frontier: int, mask: int, state: int, before: int) -> tuple[int, int, int]:
         """Moves the frontier over what is in the order, and puts in reads."""
