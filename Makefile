@@ -49,8 +49,9 @@ format: install ## Rewrite the code in the project's format
 types: install ## mypy, strict
 	$(BIN)/mypy
 
-generate: install ## Write the CRDs from the typed resources
-	$(BIN)/python -m faultlab_operator.api.generate
+generate: install ## Write the CRDs from the typed resources, for the package and the chart
+	$(BIN)/python -m faultlab_operator.api.generate \
+	  --output operator/faultlab_operator/api/crds --output charts/faultlab/files/crds
 
 benchmarks: install ## Run every program of benchmarks/ and leave results/benchmarks/*.json
 	@mkdir -p results/benchmarks

@@ -1,7 +1,8 @@
-"""The CRDs, made from the models: `python -m faultlab_operator.api.generate [--check]`.
+"""The CRDs, made from the models: `python -m faultlab_operator.api.generate [--check] [--output FOLDER]...`.
 
-Writes one file a kind into the package's `crds/`. With `--check` writes nothing and exits 1 when a
-file is missing, superfluous or not what the models say.
+Writes one file a kind into the package's `crds/`, or into each FOLDER (the chart carries a copy, because
+Helm packs only what is in its directory). With `--check` writes nothing and exits 1 when a file is missing,
+superfluous or not what the models say.
 """
 
 import argparse
@@ -121,24 +122,39 @@ def main(argv: list[str] | None = None) -> int:
     """Writes or checks the files; returns the exit code."""
     parser = argparse.ArgumentParser(description="Generate the CRDs from the models.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if not up to date")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "crds", metavar="FOLDER")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="where to write; repeatable (default: the package's crds/)",
+    )
     options = parser.parse_args(argv)
-    folder: Path = options.output
+    folders: list[Path] = options.output or [Path(__file__).parent / "crds"]
     wanted = render()
-    present = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
     if options.check:
-        stale = sorted(
-            name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name)
-        )
-        for name in stale:
-            print(f"{folder / name} is not what the models say: run `make generate`", file=sys.stderr)
+        stale = [path for folder in folders for path in _stale(folder, wanted)]
+        for path in stale:
+            print(f"{path} is not what the models say: run `make generate`", file=sys.stderr)
         return 1 if stale else 0
+    for folder in folders:
+        _write(folder, wanted)
+    return 0
+
+
+def _stale(folder: Path, wanted: dict[str, str]) -> list[Path]:
+    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
+    names = wanted.keys() | present.keys()
+    return [folder / name for name in sorted(names) if wanted.get(name) != present.get(name)]
+
+
+def _write(folder: Path, wanted: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in present.keys() - wanted.keys():
-        (folder / name).unlink()
+    for path in folder.glob("*.yaml"):
+        if path.name not in wanted:
+            path.unlink()
     for name, text in wanted.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":
