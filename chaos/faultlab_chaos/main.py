@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -15,20 +16,26 @@ from aiohttp import web
 
 from faultlab_chaos.agent.containers import ContainerFinder
 from faultlab_chaos.agent.server import Agent
+from faultlab_chaos.agent.successor import ApiServer, Successor, find_successor
 from faultlab_chaos.contract.wire import AGENT_PORT
 from faultlab_chaos.errors import KeyFileError
 
 _log = logging.getLogger("faultlab_chaos")
 _DEFAULT_KEY_FILE: Final = Path("/etc/faultlab/agent/key")
 _DEFAULT_RUNTIME_ROOT: Final = Path("/run/containerd/runc/k8s.io")
+_DEFAULT_DAEMON_SET: Final = "faultlab-agent"
 _MIN_KEY_LENGTH: Final = 16
 _SHUTDOWN_S: Final = 1.0
 _USAGE_ERROR: Final = 2
 
 _EPILOG: Final = """\
 How injections end: by the owner's word (PUT without them); with their lease, in the kernel, when nobody
-renews them, even if this program is killed; and when this program is told to end (SIGTERM, SIGINT), at once,
-unless --at-end leave: then they stand until their lease, and the next agent on the node takes them up.
+renews them, even if this program is killed; and when this program is told to end (SIGTERM, SIGINT), as
+--at-end says:
+  heal   at once.
+  leave  they stand until their lease, and the next agent on the node takes them up.
+  ask    in a DaemonSet's pod: as `leave` while the DaemonSet stands, as `heal` when it or its namespace is
+         gone or being deleted, or this pod's account is. Without an answer within 1 s, as `leave`.
 A new agent finds what stands by the names of the tables in the pods that --runtime-root lists.
 """
 
@@ -45,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _USAGE_ERROR
     finder = ContainerFinder(options.runtime_root or [_DEFAULT_RUNTIME_ROOT])
     try:
-        asyncio.run(_serve(finder, key, host, port, options.node, heal_at_end=options.at_end == "heal"))
+        ending = partial(_heals_at_end, options.at_end, options.daemon_set)
+        asyncio.run(_serve(finder, key, host, port, options.node, ending))
     except OSError as error:
         print(f"faultlab-agent: cannot listen on {options.listen}: {error.strerror}", file=sys.stderr)
         return _USAGE_ERROR
@@ -69,21 +77,37 @@ def read_key(path: Path) -> bytes:
     return key
 
 
+async def _heals_at_end(at_end: str, daemon_set: str) -> bool:
+    """Whether what stands is to be undone now."""
+    why = f"--at-end {at_end}"
+    if at_end == "ask":
+        successor = await find_successor(ApiServer.of_this_pod(daemon_set))
+        why = f"successor of DaemonSet {daemon_set}: {successor.value}"
+        at_end = "heal" if successor is Successor.NONE else "leave"
+    heals = at_end == "heal"
+    _log.info("ending: injections are %s (%s)", "healed" if heals else "left to their leases", why)
+    return heals
+
+
 async def _serve(
-    finder: ContainerFinder, key: bytes, host: str, port: int, node: str, *, heal_at_end: bool
+    finder: ContainerFinder,
+    key: bytes,
+    host: str,
+    port: int,
+    node: str,
+    heals_at_end: Callable[[], Awaitable[bool]],
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app = Agent(finder, key, _version(), heal_at_end=heal_at_end).app()
+    app = Agent(finder, key, _version(), heals_at_end).app()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
         _log.info("agent of node %s listens on %s:%d", node or "(unnamed)", host, port)
         await stop.wait()
-        _log.info("ending: injections are %s", "healed" if heal_at_end else "left to their leases")
     finally:
         await runner.cleanup()
 
@@ -120,9 +144,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--at-end",
-        choices=("heal", "leave"),
+        choices=("heal", "leave", "ask"),
         default="heal",
         help="what SIGTERM does to injections that stand (default %(default)s)",
+    )
+    parser.add_argument(
+        "--daemon-set",
+        default=os.environ.get("FAULTLAB_DAEMON_SET", "") or _DEFAULT_DAEMON_SET,
+        metavar="NAME",
+        help=f"for --at-end ask: whose pod this is, in the namespace POD_NAMESPACE "
+        f"(env FAULTLAB_DAEMON_SET, default {_DEFAULT_DAEMON_SET})",
     )
     return parser
 

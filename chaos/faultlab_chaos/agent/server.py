@@ -39,12 +39,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Agent:
-    """One node's agent. `key` is compared in constant time; `heal_at_end` as `faultlab-agent --help` says."""
+    """One node's agent. `key` is compared in constant time.
 
-    def __init__(self, finder: ContainerFinder, key: bytes, version: str, *, heal_at_end: bool) -> None:
+    `heals_at_end` is asked once, when the last request was served: whether what stands is to be undone.
+    """
+
+    def __init__(
+        self, finder: ContainerFinder, key: bytes, version: str, heals_at_end: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._key = key
         self._version = version
-        self._heal_at_end = heal_at_end
+        self._heals_at_end = heals_at_end
         self._keeper = InjectionKeeper(finder)
         self._injection_thread = ThreadPoolExecutor(1, "injections")
         self._probe_thread = ThreadPoolExecutor(1, "probes")
@@ -77,7 +82,7 @@ class Agent:
         with suppress(asyncio.CancelledError):
             await sweeper
         self._probes.close()
-        if self._heal_at_end:
+        if await self._heals_at_end():
             await self._inject(self._keeper.heal_all)
         await self._inject(self._keeper.close)
         self._injection_thread.shutdown()
