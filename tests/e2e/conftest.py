@@ -1,4 +1,4 @@
-"""The embedded world as fixtures."""
+"""The worlds as fixtures: the same tests run embedded and, with `--world kind`, on the kind cluster."""
 
 import os
 import signal
@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from embedded_lab import Lab
+from embedded_lab import EmbeddedLab
+from kind_lab import KindLab
+from lab import CHAOS_NAMESPACE_LABELS, Lab
 
 
 @pytest.fixture(scope="session")
-def world_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def world_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A world that all tests of a session share, each in its own way of leaving it as it was."""
-    lab = Lab(tmp_path_factory.mktemp("world"))
+    if request.config.getoption("--world") == "kind":
+        yield KindLab(request.config.getoption("--kube-context"))
+        return
+    lab = EmbeddedLab(tmp_path_factory.mktemp("world"))
     started = lab.faultlab("up")
     assert started.returncode == 0, started.stderr
     try:
@@ -22,9 +27,16 @@ def world_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def own_lab(tmp_path: Path) -> Iterator[Lab]:
+def kind_lab(world_lab: Lab) -> KindLab:
+    """The cluster, for tests of what only a cluster has."""
+    assert isinstance(world_lab, KindLab)
+    return world_lab
+
+
+@pytest.fixture
+def own_lab(tmp_path: Path) -> Iterator[EmbeddedLab]:
     """A home of its own, with no world yet; whatever the test left is ended."""
-    lab = Lab(tmp_path / "home")
+    lab = EmbeddedLab(tmp_path / "home")
     try:
         yield lab
     finally:
@@ -35,16 +47,10 @@ def own_lab(tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def namespace(world_lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of the test's own in the shared world, labelled for chaos; gone afterwards."""
+    """A namespace of the test's own in the shared world, open to faults and closed to unsafe pods."""
     name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
-    kube = world_lab.kube()
-    document = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": name, "labels": {"faultlab.dev/chaos": "enabled"}},
-    }
-    kube.request("POST", "/api/v1/namespaces", json=document)
+    world_lab.make_namespace(name, CHAOS_NAMESPACE_LABELS)
     try:
         yield name
     finally:
-        kube.delete(f"/api/v1/namespaces/{name}", wait_s=20)
+        world_lab.delete_namespace(name)

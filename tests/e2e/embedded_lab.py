@@ -1,72 +1,37 @@
-"""The command `faultlab` as a user types it, and what can be seen of a world from outside."""
+"""The lab in the embedded world: one home, whose processes are this machine's."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
-from faultlab_cli.kube import Kube, connect, pod_proxy
+from lab import Lab, eventually, plain_environment
+
+from faultlab_cli.kube import Kube, connect
 from faultlab_embedded import world
 
-ROOT = Path(__file__).parents[2]
-FAULTLAB = [sys.executable, "-c", "from faultlab_cli.main import main; main()"]
-NAMESPACE = "faultlab"
-T = TypeVar("T")
+LIST_TABLES = """
+from pyroute2 import NFTables
+with NFTables(nfgen_family=0) as nft:
+    for table in nft.get_tables():
+        print(dict(table["attrs"])["NFTA_TABLE_NAME"])
+"""
 
 
-def eventually(what: str, probe: Callable[[], T | None], timeout_s: float = 30.0) -> T:
-    """The first true answer of `probe`, asked 20 times a second until the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := probe():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"not within {timeout_s} s: {what}")
-
-
-class Lab:
-    """One home of an embedded world, and what a person does with it."""
+class EmbeddedLab(Lab):
+    """One home of an embedded world."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environment = os.environ | {"FAULTLAB_HOME": str(home), "COLUMNS": "160"}
+        self.environment = plain_environment() | {"FAULTLAB_HOME": str(home)}
         self.environment.pop("KUBECONFIG", None)
 
-    def faultlab(self, *arguments: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Runs the command to its end."""
-        return subprocess.run(
-            [*FAULTLAB, *arguments],
-            env=self.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts the command; the caller ends it."""
-        return subprocess.Popen(
-            [*FAULTLAB, *arguments],
-            env=self.environment,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(
-        self, scenario: Path, out: Path, *more: str, timeout_s: float = 150
-    ) -> tuple[int, dict[str, Any]]:
-        """`faultlab run`; its exit code and its verdict.json ({} where there is none)."""
-        ended = self.faultlab("run", str(scenario), "--out", str(out), *more, timeout_s=timeout_s)
-        (out.parent / f"{out.name}.log").write_text(ended.stdout + ended.stderr)
-        verdict = out / "verdict.json"
-        return ended.returncode, json.loads(verdict.read_text()) if verdict.exists() else {}
+    def cluster_options(self) -> list[str]:
+        return []
 
     def info(self) -> world.WorldInfo:
         found = world.status(self.home)
@@ -76,29 +41,61 @@ class Lab:
     def kube(self) -> Kube:
         return connect(Path(self.info().kubeconfig), None)
 
-    def object(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any] | None:
-        kube = self.kube()
-        return kube.find(kube.resource(kind).path(namespace, name))
+    def kill_operator(self) -> None:
+        os.kill(self.pid_of("faultlab-operator"), signal.SIGKILL)
 
-    def status_of(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
-        found = self.object(kind, name, namespace)
-        return found.get("status", {}) if found else {}
-
-    def member(self, name: str, namespace: str = NAMESPACE) -> dict[str, Any] | None:
-        """A member's own /status, or None where it does not answer."""
+    @contextmanager
+    def operator_away(self) -> Iterator[None]:
+        """For less than ten seconds, the shortest back-off between a container's starts."""
+        first = self.pid_of("faultlab-operator")
+        os.kill(first, signal.SIGKILL)
+        # The node starts a first death's successor at once: that one is stopped before it has said a word.
+        second = _within(1.0, lambda: self._another("faultlab-operator", first))
+        if second is not None:
+            os.kill(second, signal.SIGSTOP)
         try:
-            answer: dict[str, Any] = self.kube().get(pod_proxy(namespace, name, 7002, "/status"))
-        except Exception as error:
-            if isinstance(error, AssertionError):
-                raise
-            return None
-        return answer
+            yield
+        finally:
+            if second is not None:
+                os.kill(second, signal.SIGCONT)
+            eventually("it is back", lambda: self._another("faultlab-operator", first), 60)
 
-    def condition(
-        self, kind: str, name: str, condition: str, namespace: str = NAMESPACE
-    ) -> dict[str, Any] | None:
-        conditions = self.status_of(kind, name, namespace).get("conditions", [])
-        return next((c for c in conditions if c["type"] == condition), None)
+    def kill_agent(self, pod: str, namespace: str) -> None:
+        del pod, namespace  # There is one node.
+        os.kill(self.pid_of("faultlab-agent"), signal.SIGKILL)
+
+    @contextmanager
+    def agent_frozen(self, pod: str, namespace: str) -> Iterator[None]:
+        del pod, namespace
+        agent = self.pid_of("faultlab-agent")
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if alive([agent]):
+                os.kill(agent, signal.SIGCONT)
+
+    def tables(self) -> list[str]:
+        found = []
+        seen = network_namespaces([self.info().pid])
+        for pid in self.descendants():
+            fresh = network_namespaces([pid]) - seen
+            if fresh:
+                seen |= fresh
+                found += [f"{next(iter(fresh))} {name}" for name in self._tables_at(pid)]
+        return found
+
+    def _tables_at(self, pid: int) -> list[str]:
+        user = [] if os.geteuid() == 0 else ["-U", "--preserve-credentials"]
+        listed = subprocess.run(
+            ["nsenter", "-t", str(pid), *user, "-n", sys.executable, "-c", LIST_TABLES],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert listed.returncode == 0 or not alive([pid]), listed.stderr
+        return [name for name in listed.stdout.split() if name.startswith("faultlab-")]
 
     def processes(self) -> list[int]:
         """Every process of this world that this machine shows, by its home in the environment."""
@@ -136,14 +133,24 @@ class Lab:
 
     def pid_of(self, program: str) -> int:
         """The one process of this world whose command line holds `program`."""
+        return next(pid for pid in reversed(self.descendants()) if _runs(pid, program))
 
-        def matches(pid: int) -> bool:
-            try:
-                return program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                return False
+    def _another(self, program: str, than: int) -> int | None:
+        return next((pid for pid in self.descendants() if pid != than and _runs(pid, program)), None)
 
-        return next(pid for pid in reversed(self.descendants()) if matches(pid))
+
+def _within(seconds: float, probe: Callable[[], int | None]) -> int | None:
+    deadline = time.monotonic() + seconds
+    while (found := probe()) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return found
+
+
+def _runs(pid: int, program: str) -> bool:
+    try:
+        return program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def alive(pids: list[int]) -> list[int]:

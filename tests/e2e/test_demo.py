@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from embedded_lab import ROOT, Lab
+from lab import ROOT, Lab
 
 from faultlab.history.events import read_events
 from faultlab.history.operations import pair_events

@@ -2,19 +2,18 @@
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from embedded_lab import ROOT, Lab, alive, eventually, network_namespaces
+from embedded_lab import EmbeddedLab, alive, network_namespaces
+from lab import ROOT, eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded]
 LONG = ROOT / "tests" / "e2e" / "scenarios" / "long.yaml"
-QUICK = ROOT / "tests" / "e2e" / "scenarios" / "quick.yaml"
 
 
-def _wait_until_cut(lab: Lab, scenario: str) -> None:
+def _wait_until_cut(lab: EmbeddedLab, scenario: str) -> None:
     def cut() -> bool:
         try:
             condition = lab.condition("networkpartition", f"{scenario}-fault-1", "EffectObserved")
@@ -28,7 +27,7 @@ def _wait_until_cut(lab: Lab, scenario: str) -> None:
 class Leftovers:
     """What a world consists of, noted while it runs, so that it can be missed afterwards."""
 
-    def __init__(self, lab: Lab, *but: int) -> None:
+    def __init__(self, lab: EmbeddedLab, *but: int) -> None:
         self._lab = lab
         self.processes = [pid for pid in lab.descendants() if pid not in but]
         self.namespaces = network_namespaces(self.processes)
@@ -41,7 +40,7 @@ class Leftovers:
 
 
 @pytest.mark.parametrize("when", ["while the world starts", "during the fault"])
-def test_ctrl_c_cleans_up_within_five_seconds(own_lab: Lab, tmp_path: Path, when: str) -> None:
+def test_ctrl_c_cleans_up_within_five_seconds(own_lab: EmbeddedLab, tmp_path: Path, when: str) -> None:
     process = own_lab.begin("run", str(LONG), "--out", str(tmp_path / "out"))
     leftovers = None
     if when == "during the fault":
@@ -60,7 +59,7 @@ def test_ctrl_c_cleans_up_within_five_seconds(own_lab: Lab, tmp_path: Path, when
     eventually("nothing with its home is left", lambda: not own_lab.processes(), 5)
 
 
-def test_a_killed_run_leaves_nothing(own_lab: Lab, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_nothing(own_lab: EmbeddedLab, tmp_path: Path) -> None:
     process = own_lab.begin("run", str(LONG), "--out", str(tmp_path / "out"))
     _wait_until_cut(own_lab, "long")
     leftovers = Leftovers(own_lab)
@@ -69,7 +68,9 @@ def test_a_killed_run_leaves_nothing(own_lab: Lab, tmp_path: Path) -> None:
     leftovers.assert_gone(15)
 
 
-def test_a_killed_world_takes_everything_with_it_and_the_run_says_so(own_lab: Lab, tmp_path: Path) -> None:
+def test_a_killed_world_takes_everything_with_it_and_the_run_says_so(
+    own_lab: EmbeddedLab, tmp_path: Path
+) -> None:
     process = own_lab.begin("run", str(LONG), "--out", str(tmp_path / "out"))
     try:
         _wait_until_cut(own_lab, "long")
@@ -82,46 +83,3 @@ def test_a_killed_world_takes_everything_with_it_and_the_run_says_so(own_lab: La
     assert process.returncode == 2
     assert "Traceback" not in output
     leftovers.assert_gone(10)
-
-
-def test_a_second_run_of_a_scenario_under_way_says_why_not_and_disturbs_nothing(
-    own_lab: Lab, tmp_path: Path
-) -> None:
-    first = own_lab.begin("run", str(QUICK), "--out", str(tmp_path / "first"))
-    try:
-        eventually("the first runs", lambda: _phase(own_lab) not in (None, "Pending"), 60)
-        second = own_lab.faultlab("run", str(QUICK), "--out", str(tmp_path / "second"))
-        assert second.returncode == 2
-        assert "is running" in second.stderr
-        output, _ = first.communicate(timeout=90)
-    finally:
-        if first.poll() is None:
-            first.kill()
-    assert first.returncode == 0, output
-
-
-def _phase(lab: Lab) -> str | None:
-    try:
-        return lab.status_of("scenario", "quick").get("phase")
-    except Exception:
-        return None
-
-
-def test_a_finished_scenario_is_replaced_by_the_next_run(world_lab: Lab, tmp_path: Path) -> None:
-    for number in ("first", "second"):
-        code, verdict = world_lab.run(QUICK, tmp_path / number)
-        assert code == 0, verdict.get("reasons")
-
-
-def test_two_scenarios_in_two_namespaces_run_at_once(world_lab: Lab, tmp_path: Path) -> None:
-    runs: list[subprocess.Popen[str]] = []
-    try:
-        for name in ("left", "right"):
-            out = str(tmp_path / name)
-            runs += [world_lab.begin("run", str(QUICK), "-n", f"at-once-{name}", "--out", out)]
-        outputs = [run.communicate(timeout=120)[0] for run in runs]
-    finally:
-        for run in runs:
-            if run.poll() is None:
-                run.kill()
-    assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)

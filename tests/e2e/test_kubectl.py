@@ -11,9 +11,10 @@ import subprocess
 from typing import Any
 
 import pytest
-from embedded_lab import Lab, eventually
+from embedded_lab import EmbeddedLab
+from lab import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.embedded]
 OLDEST = (1, 27)
 
 RAFT = """
@@ -150,7 +151,7 @@ def unusable() -> str:
 class Kubectl:
     """kubectl with the world's kubeconfig, in one namespace."""
 
-    def __init__(self, lab: Lab, namespace: str) -> None:
+    def __init__(self, lab: EmbeddedLab, namespace: str) -> None:
         self.environment = os.environ | {"KUBECONFIG": lab.info().kubeconfig}
         self.namespace = namespace
 

@@ -1,14 +1,11 @@
 """Who loses contact heals: faults while operator, agent and members are killed."""
 
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from embedded_lab import ROOT, Lab, eventually
+from lab import ROOT, Lab, eventually
 
 pytestmark = pytest.mark.e2e
 LONG = ROOT / "tests" / "e2e" / "scenarios" / "long.yaml"
@@ -19,6 +16,7 @@ CLUSTER = {
     "spec": {"replicas": 3, "electionTimeout": "300ms"},
 }
 LEASE_S = 3.0
+RENEWED_EVERY_S = 1.0
 
 
 def _cut(duration: str) -> dict[str, Any]:
@@ -35,24 +33,17 @@ def _cut(duration: str) -> dict[str, Any]:
 
 
 def _apply(lab: Lab, namespace: str, tmp_path: Path, document: dict[str, Any]) -> None:
-    file = tmp_path / "manifest.yaml"
-    file.write_text(yaml.safe_dump(document))
-    applied = lab.faultlab("apply", "-f", str(file), "-n", namespace)
+    applied = lab.apply(tmp_path, namespace, document)
     assert applied.returncode == 0, applied.stderr
-
-
-def _is(lab: Lab, kind: str, name: str, condition: str, namespace: str) -> bool:
-    found = lab.condition(kind, name, condition, namespace)
-    return bool(found and found["status"] == "True")
 
 
 def _begin_cut(lab: Lab, namespace: str, tmp_path: Path, duration: str) -> str:
     """A cluster whose leader is cut off, proven; returns the leader's name."""
     _apply(lab, namespace, tmp_path, CLUSTER)
-    eventually("the cluster is Ready", lambda: _is(lab, "raft", "held", "Ready", namespace), 30)
+    eventually("the cluster is Ready", lambda: lab.holds("raft", "held", "Ready", namespace), 60)
     leader = eventually("a leader", lambda: lab.status_of("raft", "held", namespace).get("leader"))
     _apply(lab, namespace, tmp_path, _cut(duration))
-    observed = lambda: _is(lab, "networkpartition", "cut", "EffectObserved", namespace)  # noqa: E731
+    observed = lambda: lab.holds("networkpartition", "cut", "EffectObserved", namespace)  # noqa: E731
     eventually("the cut is proven", observed, 10)
     eventually("the leader steps down", lambda: _alone(lab, leader, namespace), 10)
     return str(leader)
@@ -68,28 +59,24 @@ def _joined(lab: Lab, member: str, namespace: str) -> bool:
     return status is not None and status["leader"] not in (None, member)
 
 
+def _assert_stays_alone(lab: Lab, member: str, namespace: str, for_s: float) -> None:
+    deadline = time.monotonic() + for_s
+    while time.monotonic() < deadline:
+        assert not _joined(lab, member, namespace), "the cut was lost"
+        time.sleep(0.1)
+
+
 def test_a_dead_operators_cut_heals_within_its_lease_and_one_second(
     world_lab: Lab, namespace: str, tmp_path: Path
 ) -> None:
     leader = _begin_cut(world_lab, namespace, tmp_path, "60s")
-    first = world_lab.pid_of("faultlab-operator")
-    os.kill(first, signal.SIGKILL)
-
-    def restarted() -> int | None:
-        try:
-            pid = world_lab.pid_of("faultlab-operator")
-        except StopIteration:
-            return None
-        return pid if pid != first else None
-
-    # The node starts it again at once; killed a second time it stays down for the back-off of ten seconds.
-    os.kill(eventually("the operator is started again", restarted, 10), signal.SIGKILL)
-    killed = time.monotonic()
-    eventually("the member hears the others", lambda: _joined(world_lab, leader, namespace), 10)
-    assert time.monotonic() - killed <= LEASE_S + 1.0
+    with world_lab.operator_away():
+        away = time.monotonic()
+        eventually("the member hears the others", lambda: _joined(world_lab, leader, namespace), 10)
+        assert time.monotonic() - away <= LEASE_S + 1.0
     eventually(
         "the operator is back and says that the fault was interrupted",
-        lambda: _is(world_lab, "networkpartition", "cut", "Interrupted", namespace),
+        lambda: world_lab.holds("networkpartition", "cut", "Interrupted", namespace),
         30,
     )
 
@@ -101,13 +88,11 @@ def test_a_scenario_whose_operator_was_away_ends_inconclusive_and_says_so(
     try:
         eventually(
             "the cut is proven",
-            lambda: _is(world_lab, "networkpartition", "long-fault-1", "EffectObserved", "faultlab"),
-            60,
+            lambda: world_lab.holds("networkpartition", "long-fault-1", "EffectObserved"),
+            90,
         )
-        operator = world_lab.pid_of("faultlab-operator")
-        os.kill(operator, signal.SIGSTOP)
-        time.sleep(LEASE_S + 2)  # longer than its leases: this is the fault that the test injects
-        os.kill(operator, signal.SIGKILL)
+        with world_lab.operator_away():
+            time.sleep(LEASE_S + 2)  # longer than its leases: this is the fault that the test injects
         output, _ = run.communicate(timeout=120)
     finally:
         if run.poll() is None:
@@ -116,16 +101,63 @@ def test_a_scenario_whose_operator_was_away_ends_inconclusive_and_says_so(
     assert "interrupted" in output.lower()
 
 
-def test_a_killed_agent_takes_the_cut_up_again(world_lab: Lab, namespace: str, tmp_path: Path) -> None:
+@pytest.mark.embedded
+def test_an_agent_killed_and_started_at_once_never_loses_the_cut(
+    world_lab: Lab, namespace: str, tmp_path: Path
+) -> None:
     leader = _begin_cut(world_lab, namespace, tmp_path, "12s")
-    os.kill(world_lab.pid_of("faultlab-agent"), signal.SIGKILL)
-    deadline = time.monotonic() + LEASE_S + 2
-    while time.monotonic() < deadline:
-        assert not _joined(world_lab, leader, namespace), "the cut was lost with the agent"
-        time.sleep(0.2)
-    healed = lambda: _is(world_lab, "networkpartition", "cut", "HealVerified", namespace)  # noqa: E731
-    eventually("the heal is proven", healed, 20)
+    world_lab.kill_agent(leader, namespace)
+    _assert_stays_alone(world_lab, leader, namespace, LEASE_S + 2)
+
+
+def test_a_killed_agents_cut_stands_until_its_lease_and_its_successor_takes_it_up(
+    world_lab: Lab, namespace: str, tmp_path: Path
+) -> None:
+    leader = _begin_cut(world_lab, namespace, tmp_path, "30s")
+    cut = time.monotonic()
+    world_lab.kill_agent(leader, namespace)
+    _assert_stays_alone(world_lab, leader, namespace, LEASE_S - RENEWED_EVERY_S - 0.2)
+    _await_held(world_lab, leader, namespace, for_s=LEASE_S + 1, within_s=25)
+    assert time.monotonic() - cut < 28, "too slow to tell whether it was taken up or never lost"
+    healed = lambda: world_lab.holds("networkpartition", "cut", "HealVerified", namespace)  # noqa: E731
+    eventually("the heal is proven", healed, 30)
     eventually("the member hears the others", lambda: _joined(world_lab, leader, namespace), 5)
+
+
+def _await_held(lab: Lab, member: str, namespace: str, *, for_s: float, within_s: float) -> None:
+    """Until the member was cut off for longer than a lease lasts: then somebody renews it."""
+    since: float | None = None
+    deadline = time.monotonic() + within_s
+    while (now := time.monotonic()) < deadline:
+        if not _alone(lab, member, namespace):
+            since = None
+        elif since is None:
+            since = now
+        elif now - since >= for_s:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nobody took the cut up within {within_s} s")
+
+
+def test_an_unreachable_agent_is_told_of_and_nothing_stays_cut(
+    world_lab: Lab, namespace: str, tmp_path: Path
+) -> None:
+    leader = _begin_cut(world_lab, namespace, tmp_path, "40s")
+    with world_lab.agent_frozen(leader, namespace):
+        frozen = time.monotonic()
+        eventually("the member hears the others", lambda: _joined(world_lab, leader, namespace), 10)
+        assert time.monotonic() - frozen <= LEASE_S + 1.0
+        eventually("the fault says so", lambda: _says_unreachable(world_lab, namespace), 5)
+    eventually("the fault ends", lambda: _ended(world_lab, namespace), 60)
+
+
+def _says_unreachable(lab: Lab, namespace: str) -> bool:
+    conditions = lab.status_of("networkpartition", "cut", namespace).get("conditions", [])
+    return any("agent" in c.get("message", "").lower() and "node" in c["message"] for c in conditions)
+
+
+def _ended(lab: Lab, namespace: str) -> bool:
+    return lab.condition("networkpartition", "cut", "HealVerified", namespace) is not None
 
 
 def test_a_deleted_pods_successor_is_put_under_the_same_cut(

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from embedded_lab import Lab, eventually
+from lab import Lab, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -31,9 +30,7 @@ def _partition(**spec: Any) -> dict[str, Any]:
 
 
 def _apply(lab: Lab, namespace: str, tmp_path: Path, *documents: dict[str, Any]) -> tuple[int, str]:
-    file = tmp_path / "manifest.yaml"
-    file.write_text(yaml.safe_dump_all(documents))
-    applied = lab.faultlab("apply", "-f", str(file), "-n", namespace)
+    applied = lab.apply(tmp_path, namespace, *documents)
     return applied.returncode, applied.stderr
 
 
@@ -115,10 +112,7 @@ def test_a_second_scenario_on_one_cluster_is_refused(world_lab: Lab, namespace: 
 
 
 def test_a_namespace_without_the_label_is_left_alone(world_lab: Lab, tmp_path: Path) -> None:
-    kube = world_lab.kube()
-    path = "/api/v1/namespaces/unlabelled"
-    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "unlabelled"}}
-    kube.request("POST", "/api/v1/namespaces", json=document)
+    world_lab.make_namespace("unlabelled", {})
     try:
         assert _apply(world_lab, "unlabelled", tmp_path, _partition())[0] == 0
         message = eventually(
@@ -126,4 +120,4 @@ def test_a_namespace_without_the_label_is_left_alone(world_lab: Lab, tmp_path: P
         )
         assert "faultlab.dev/chaos" in message
     finally:
-        kube.delete(path, wait_s=10)
+        world_lab.delete_namespace("unlabelled")
