@@ -1,0 +1,121 @@
+"""Answers without what may differ between two servers, and what then still differs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+MISSING = "<missing>"
+PER_SERVER = {"uid", "resourceVersion", "continue"}
+"""Fields that each server fills in its own way; that they are filled is compared."""
+HASHES = {"controller-revision-hash", "pod-template-hash", "currentRevision", "updateRevision"}
+"""Names that a controller derives from a template by an algorithm that is its own."""
+LIST_KEYS = ("name", "type", "groupVersion", "version")
+"""By which items of two lists are paired, where every item has one of its own."""
+
+_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_VERSIONS = re.compile(r"(resource ?[vV]ersion[^0-9\"]{1,30}: |current: |resource version: )\d+( \(\d+\))?")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[^:]*-----END CERTIFICATE-----\n?")
+_AGE = re.compile(r"(\d+[smhdy]){1,2}")
+_SUFFIX = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place of an answer where two servers differ: `code`, `warnings`, `type` or `body...`."""
+
+    path: str
+    embedded: Any
+    real: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}\n      embedded {shown(self.embedded)}\n      real     {shown(self.real)}"
+
+
+def shown(value: Any) -> str:
+    """A value as JSON on one line; the text `<missing>` where there is none."""
+    return MISSING if value is MISSING else json.dumps(value, ensure_ascii=False)
+
+
+def normalised(value: Any, names: Mapping[str, str], key: str = "") -> Any:
+    """A value without uids, times, versions and hashes; `names` maps texts of this run (its namespace,
+    generated names) to what stands for them."""
+    if isinstance(value, dict):
+        if "generateName" in value and isinstance(value.get("name"), str):
+            value = {**value, "name": _SUFFIX.sub("-<generated>", value["name"])}
+        return {filled_key(k, names): normalised(v, names, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [normalised(item, names, key) for item in value]
+    if not isinstance(value, str):
+        return value
+    if key in PER_SERVER and value:
+        return f"<{key}>"
+    if key in HASHES:
+        return "<hash>"
+    if key == "cells" and _AGE.fullmatch(value):
+        return "<age>"
+    return text(value, names)
+
+
+def filled_key(key: str, names: Mapping[str, str]) -> str:
+    """A field's name without what is of this run: managedFields have uids and names in theirs."""
+    return text(key, names)
+
+
+def text(value: str, names: Mapping[str, str]) -> str:
+    for found, stands_for in names.items():
+        value = value.replace(found, stands_for)
+    value = _UID.sub("<uid>", value)
+    value = _VERSIONS.sub(lambda found: found.group(1) + "<version>", value)
+    value = _PEM.sub("<certificate>", value)
+    return _TIME.sub(_recent, value)
+
+
+def _recent(found: re.Match[str]) -> str:
+    """Times of today are the servers' own; others were sent and have to come back."""
+    written = datetime.fromisoformat(found.group().replace("Z", "+00:00"))
+    if abs((datetime.now(UTC) - written).total_seconds()) > 86_400:
+        return found.group()
+    return "<microtime>" if found.group(1) else "<time>"
+
+
+def differences(embedded: Any, real: Any, path: str = "body") -> list[Difference]:
+    """Every place where two normalised values differ."""
+    if isinstance(embedded, dict) and isinstance(real, dict):
+        found = []
+        for key in sorted(embedded.keys() | real.keys()):
+            found += differences(embedded.get(key, MISSING), real.get(key, MISSING), f"{path}.{key}")
+        return found
+    if isinstance(embedded, list) and isinstance(real, list):
+        return _of_lists(embedded, real, path)
+    # 1 and 1.0 and true are equal to Python and not to JSON.
+    same = embedded == real and type(embedded) is type(real)
+    return [] if same else [Difference(path, embedded, real)]
+
+
+def _of_lists(embedded: list[Any], real: list[Any], path: str) -> list[Difference]:
+    key = next((key for key in LIST_KEYS if _identified(embedded, key) and _identified(real, key)), None)
+    if key is None:
+        if len(embedded) != len(real):
+            return [Difference(path, embedded, real)]
+        pairs = enumerate(zip(embedded, real, strict=True))
+        return [item for i, (mine, its) in pairs for item in differences(mine, its, f"{path}[{i}]")]
+    mine = {item[key]: item for item in embedded}
+    its = {item[key]: item for item in real}
+    found = []
+    for name in dict.fromkeys([*mine, *its]):
+        found += differences(mine.get(name, MISSING), its.get(name, MISSING), f"{path}[{name}]")
+    order, other = [name for name in mine if name in its], [name for name in its if name in mine]
+    if order != other:
+        found.append(Difference(f"{path}.(order)", order, other))
+    return found
+
+
+def _identified(items: list[Any], key: str) -> bool:
+    values = [item.get(key) if isinstance(item, dict) else None for item in items]
+    return all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
