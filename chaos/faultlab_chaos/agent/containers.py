@@ -1,8 +1,10 @@
-"""From a container's id to a process of it: through the runtime's state file, else through cgroups.
+"""From a pod to a process in its network: through the runtime's state file, else through cgroups.
 
 runc and containerd keep `ROOT/ID/state.json` with the pid of the container's first process (and its start
 time, so that a pid that was given away since is noticed). Where there is none, as with crun, the container's
-id is part of the cgroup path of its processes, on cgroup v1 and v2 alike.
+id is part of the cgroup path of its processes, on cgroup v1 and v2 and with either cgroup driver. A container
+that is just being restarted has no process; the pod's sandbox has one all the time, in the same network, and
+the pod's uid is part of its cgroup path.
 """
 
 import re
@@ -12,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from faultlab_chaos.contract.wire import PodRef
 from faultlab_chaos.errors import ContainerNotFound, NamespaceRefused
 from faultlab_chaos.injectors.namespaces import NetworkNamespace
 
@@ -46,25 +49,25 @@ class ContainerFinder:
         self._roots = tuple(roots)
         self._proc = proc
 
-    def find(self, container_ids: Collection[str]) -> dict[str, Container | ContainerNotFound]:
-        """Each id (with or without `SCHEME://`) -> its container, or why there is none."""
-        found: dict[str, Container | ContainerNotFound] = {}
-        missing: dict[str, str] = {}
-        for given in container_ids:
-            bare = bare_id(given)
+    def find(self, pods: Collection[PodRef]) -> dict[PodRef, Container | ContainerNotFound]:
+        """Each pod -> its container, or why there is none. Ids may be with or without `SCHEME://`."""
+        found: dict[PodRef, Container | ContainerNotFound] = {}
+        missing: list[PodRef] = []
+        for pod in set(pods):
+            bare = bare_id(pod.container_id)
             if not _IDENTIFIER.fullmatch(bare):
-                found[given] = ContainerNotFound(
-                    f"container id {given!r} is not one: expected SCHEME://ID as in the pod's status"
+                found[pod] = ContainerNotFound(
+                    f"container id {pod.container_id!r} is none: expected SCHEME://ID as in the pod's status"
                 )
                 continue
             container = self._by_state(bare)
             if container is not None:
-                found[given] = container
+                found[pod] = container
             else:
-                missing[given] = bare
-        by_cgroup = self._by_cgroup(set(missing.values()))
-        for given, bare in missing.items():
-            found[given] = by_cgroup.get(bare) or self._not_found(given)
+                missing.append(pod)
+        by_cgroup = self._by_cgroup(missing)
+        for pod in missing:
+            found[pod] = by_cgroup.get(pod) or self._not_found(pod.container_id)
         return found
 
     def running(self) -> Iterator[Container]:
@@ -126,22 +129,25 @@ class ContainerFinder:
                 return Container(bare, state.init_process_pid, started)
         return None
 
-    def _by_cgroup(self, wanted: Collection[str]) -> dict[str, Container]:
-        """The oldest process of each container: one scan of /proc for all of them."""
-        searched = [bare for bare in wanted if len(bare) >= _CGROUP_ID_MIN_LENGTH]
-        found: dict[str, Container] = {}
+    def _by_cgroup(self, wanted: Collection[PodRef]) -> dict[PodRef, Container]:
+        """The oldest process of each container, else of its pod: one scan of /proc for all of them."""
+        searched = [(pod, names) for pod in wanted if (names := _cgroup_names(pod))]
+        found: dict[PodRef, tuple[int, Container]] = {}
         if not searched:
-            return found
+            return {}
         for pid in self._pids():
             try:
                 cgroups = (self._proc / str(pid) / "cgroup").read_text()
             except OSError:
                 continue
-            for bare in searched:
-                started = self._start_ticks(pid) if bare in cgroups else None
-                if started is not None and (bare not in found or started < found[bare].start_ticks):
-                    found[bare] = Container(bare, pid, started)
-        return found
+            for pod, names in searched:
+                rank = next((rank for name, rank in names if name in cgroups), None)
+                started = None if rank is None else self._start_ticks(pid)
+                if rank is None or started is None:
+                    continue
+                if pod not in found or (rank, started) < (found[pod][0], found[pod][1].start_ticks):
+                    found[pod] = (rank, Container(bare_id(pod.container_id), pid, started))
+        return {pod: container for pod, (_, container) in found.items()}
 
     def _pids(self) -> Iterator[int]:
         for path in self._proc.iterdir():
@@ -168,3 +174,16 @@ class ContainerFinder:
 def bare_id(container_id: str) -> str:
     """`containerd://ID` -> `ID`."""
     return container_id.rpartition("://")[2]
+
+
+def _cgroup_names(pod: PodRef) -> list[tuple[str, int]]:
+    """What the cgroup path of the pod's processes contains, with its rank: the container's id before the pod.
+
+    kubelet writes a pod's uid as `podUID`, and with systemd's driver with underscores, since a dash there
+    separates a slice from its parent.
+    """
+    bare = bare_id(pod.container_id)
+    names = [(bare, 0)] if len(bare) >= _CGROUP_ID_MIN_LENGTH else []
+    if len(pod.uid) >= _CGROUP_ID_MIN_LENGTH:
+        names += [(f"pod{pod.uid}", 1), (f"pod{pod.uid.replace('-', '_')}", 1)]
+    return names

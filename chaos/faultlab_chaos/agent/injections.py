@@ -132,12 +132,11 @@ class InjectionKeeper:
         """Opens the namespaces of wanted pods; what cannot be applied goes to `states`."""
         wishes: dict[int, dict[str, _Wish]] = {}
         refusals = {injection.id: _refusal(injection) for injection in wanted.injections}
-        ids = {deaf.pod.container_id for injection in wanted.injections for deaf in injection.deaf}
-        found = self._finder.find(ids)
-        inodes: dict[str, int | ChaosError] = {given: self._open(found[given], opened) for given in ids}
+        found = self._finder.find({deaf.pod for injection in wanted.injections for deaf in injection.deaf})
+        inodes = {pod: self._open(container, opened) for pod, container in found.items()}
         for injection in wanted.injections:
             for deaf in injection.deaf:
-                inode = inodes[deaf.pod.container_id]
+                inode = inodes[deaf.pod]
                 refusal = refusals[injection.id] or (str(inode) if isinstance(inode, ChaosError) else "")
                 if refusal or isinstance(inode, ChaosError):
                     states.append(_state(injection.id, wanted.owner, deaf.pod, message=refusal))

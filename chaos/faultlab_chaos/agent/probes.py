@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import Final
 
 from faultlab_chaos.agent.containers import Container, ContainerFinder
@@ -144,8 +143,8 @@ class Probes:
         self._arrival.set()
 
     def _open_inside(self, pods: tuple[PodRef, ...]) -> list[socket.socket | ChaosError]:
-        found = self._finder.find({pod.container_id for pod in pods})
-        return [self._open_one(found[pod.container_id]) for pod in pods]
+        found = self._finder.find(pods)
+        return [self._open_one(found[pod]) for pod in pods]
 
     def _open_one(self, container: Container | ContainerNotFound) -> socket.socket | ChaosError:
         if isinstance(container, ContainerNotFound):
@@ -158,14 +157,12 @@ class Probes:
 
     def _send_inside(self, request: SendProbes) -> dict[str, str]:
         errors: dict[str, str] = {}
-        found = self._finder.find({datagram.source.container_id for datagram in request.datagrams})
-
-        def source(datagram: ProbeDatagram) -> str:
-            return datagram.source.container_id
-
-        for container_id, group in groupby(sorted(request.datagrams, key=source), key=source):
-            datagrams = list(group)
-            container = found[container_id]
+        by_source: dict[PodRef, list[ProbeDatagram]] = {}
+        for datagram in request.datagrams:
+            by_source.setdefault(datagram.source, []).append(datagram)
+        found = self._finder.find(by_source)
+        for source, datagrams in by_source.items():
+            container = found[source]
             try:
                 if isinstance(container, ContainerNotFound):
                     raise container

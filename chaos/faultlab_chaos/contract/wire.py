@@ -23,12 +23,15 @@ AGENT_PORT: Final = 7010
 
 
 class PodRef(msgspec.Struct, frozen=True, rename="camel"):
-    """A pod as the agent finds it: by the container runtime's id of one of its containers."""
+    """A pod as the agent finds it: by the runtime's id of one of its containers, else by its uid."""
 
     namespace: str
     name: str
     container_id: str
     """As in the pod's status, with its scheme: `containerd://...`, `embedded://...`."""
+    uid: str = ""
+    """The pod's uid. While the container is being restarted it leads to the pod's sandbox, whose network
+    the next container gets; empty: the container alone is looked for."""
 
 
 class Deafness(msgspec.Struct, frozen=True, rename="camel"):

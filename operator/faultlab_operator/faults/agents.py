@@ -1,6 +1,6 @@
 """The nodes' agents over HTTP: one method for each request of `faultlab_chaos.contract.wire`."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypeVar
 
 import aiohttp
@@ -21,6 +21,7 @@ from faultlab_chaos.contract.wire import (
 )
 from faultlab_operator.core.cache import Cache
 from faultlab_operator.faults.errors import AgentError
+from faultlab_operator.kube.agent_key import SECRET, AgentKey
 from faultlab_operator.kube.resources import AGENT_APP, APP_NAME
 
 REQUEST_TIMEOUT_S = 1.0
@@ -30,13 +31,24 @@ Answer = TypeVar("Answer")
 
 
 class Agents:
-    """The agents of all nodes. Every method raises AgentError when the node's agent does not do it."""
+    """The agents of all nodes. Every method raises AgentError when the node's agent does not do it.
 
-    def __init__(self, cache: Cache, http: aiohttp.ClientSession, namespace: str, key_path: Path) -> None:
+    While `may_act` says no, nothing is asked for: another operator may see to the faults by now.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        http: aiohttp.ClientSession,
+        namespace: str,
+        key: AgentKey,
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._may_act = may_act
         self._cache = cache
         self._http = http
         self._namespace = namespace
-        self._key_path = key_path
+        self._key = key
 
     def address(self, node: str) -> str:
         """The address of the node's agent. Raises AgentError when none runs there."""
@@ -80,32 +92,38 @@ class Agents:
         answer: type[Answer],
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Answer:
-        url = f"http://{self.address(node)}:{AGENT_PORT}{path}"
-        try:
-            async with self._http.request(
-                method,
-                url,
-                data=None if body is None else msgspec.json.encode(body),
-                headers={"Authorization": f"Bearer {self._key()}", "Content-Type": "application/json"},
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-            ) as response:
-                content = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            what = str(error) or f"no answer within {timeout_s:g} s"
-            raise AgentError(f"the agent of node {node} cannot be reached: {what}") from error
-        if response.status >= 300:
+        if not self._may_act():
+            raise AgentError(f"the agent of node {node} is not asked: this operator does not lead (any more)")
+        key = self._key.value
+        status, content = await self._send(method, node, path, body, key, timeout_s)
+        if status == 401 and await self._key.renew(key):
+            status, content = await self._send(method, node, path, body, self._key.value, timeout_s)
+        if status == 401:
+            raise AgentError(
+                f"the agent of node {node} has another key than Secret {self._namespace}/{SECRET}: "
+                "delete its pod, so that it starts with the key that the Secret has now"
+            )
+        if status >= 300:
             said = content[:300].decode(errors="replace")
-            raise AgentError(f"the agent of node {node} refused {path}: {response.status} {said}")
+            raise AgentError(f"the agent of node {node} refused {path}: {status} {said}")
         try:
             return msgspec.json.decode(content, type=answer)
         except msgspec.DecodeError as error:
             raise AgentError(f"the agent of node {node} answered {path} with no {answer.__name__}") from error
 
-    def _key(self) -> str:
+    async def _send(
+        self, method: str, node: str, path: str, body: msgspec.Struct | None, key: str, timeout_s: float
+    ) -> tuple[int, bytes]:
+        """The status and the content of the answer. Raises AgentError if there is none."""
         try:
-            return self._key_path.read_text().strip()
-        except OSError as error:
-            raise AgentError(
-                f"the agents' key {self._key_path} cannot be read ({error.strerror}): "
-                "mount the Secret faultlab-agent there"
-            ) from error
+            async with self._http.request(
+                method,
+                f"http://{self.address(node)}:{AGENT_PORT}{path}",
+                data=None if body is None else msgspec.json.encode(body),
+                headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as response:
+                return response.status, await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            what = str(error) or f"no answer within {timeout_s:g} s"
+            raise AgentError(f"the agent of node {node} cannot be reached: {what}") from error

@@ -33,7 +33,8 @@ def located(pod: Mapping[str, Any]) -> PodAt | None:
     if not (node and address and container) or status.get("phase") in ("Succeeded", "Failed"):
         return None
     metadata = pod["metadata"]
-    return PodAt(PodRef(metadata["namespace"], metadata["name"], container), node, address)
+    ref = PodRef(metadata["namespace"], metadata["name"], container, metadata.get("uid", ""))
+    return PodAt(ref, node, address)
 
 
 def injections(

@@ -61,11 +61,9 @@ FOLLOW_S = 0.2
 class PartitionReconciler:
     """Brings NetworkPartitions about. One for the operator's life; `close` stops renewing leases."""
 
-    def __init__(self, services: Services, agents: Agents | None = None) -> None:
+    def __init__(self, services: Services, agents: Agents) -> None:
         self._services = services
-        self._agents = agents or Agents(
-            services.cache, services.http, services.settings.namespace, services.settings.agent_key_path
-        )
+        self._agents = agents
         self._leases = Leases(self._agents, services.clock, self._wanted)
         self._choosing = asyncio.Lock()
         self._mine: set[str] = set()
