@@ -7,7 +7,8 @@ SCENARIO ?= chaos/scenarios/raft-leader-partition.yaml
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit e2e soak lint format types generate benchmarks clean
+.PHONY: help install demo test unit e2e soak lint format types generate lock benchmarks clean \
+  kind-up kind-load kind-down kind-logs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,28 @@ types: install ## mypy, strict
 generate: install ## Write the CRDs from the typed resources, for the package and the chart
 	$(BIN)/python -m faultlab_operator.api.generate \
 	  --output operator/faultlab_operator/api/crds --output charts/faultlab/files/crds
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --custom-compile-command 'make lock'
+
+lock: install ## Write the image's locks anew from pyproject's ranges (LOCK_FLAGS=--upgrade: all of them newest)
+	@$(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.5,<1'
+	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra node --extra load --extra agent --extra operator \
+	  --output-file requirements.lock
+	@$(BIN)/python -c 'import tomllib as t; print(*t.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep=chr(10))' \
+	  | $(COMPILE) $(LOCK_FLAGS) - --output-file requirements-build.lock
+
+kind-up: ## Make or upgrade a kind cluster with the lab in it (needs docker, kind, kubectl, helm)
+	@charts/kind.sh up
+
+kind-load: ## Build the image and load it into the kind cluster's nodes
+	@charts/kind.sh load
+
+kind-down: ## Delete the kind cluster
+	@charts/kind.sh down
+
+kind-logs: ## Collect logs and states of the kind cluster in results/kind/
+	@charts/kind.sh logs
 
 benchmarks: install ## Run every program of benchmarks/ and leave results/benchmarks/*.json
 	@mkdir -p results/benchmarks
