@@ -15,10 +15,10 @@ from faultlab_cli.kube import Kube, connect
 from faultlab_embedded import world
 
 LIST_TABLES = """
-from pyroute2 import NFTables
+from pyroute2.nftables.main import NFTables
 with NFTables(nfgen_family=0) as nft:
     for table in nft.get_tables():
-        print(dict(table["attrs"])["NFTA_TABLE_NAME"])
+        print(table.get_attr("NFTA_TABLE_NAME"))
 """
 
 

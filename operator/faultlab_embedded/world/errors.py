@@ -33,6 +33,10 @@ class StartFailed(WorldError):
     """The world ended before it was ready; the message has the reason and the log's place."""
 
 
+class PortTaken(StartFailed):
+    """Somebody else listens on a port that was asked for."""
+
+
 class NotRunning(WorldError):
     """There is no world in this home."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from faultlab_embedded.node.images import ImageTable
-from faultlab_embedded.world.errors import NamespacesForbidden, NotLinux, StartFailed
+from faultlab_embedded.world.errors import NamespacesForbidden, NotLinux, PortTaken, StartFailed
 from faultlab_embedded.world.holding import request_persist
 from faultlab_embedded.world.home import Home, WorldInfo
 from faultlab_embedded.world.lifecycle import end
@@ -164,7 +164,7 @@ def _listen(port: int, what: str) -> socket.socket:
         listener.bind((LOOPBACK, port))
     except OSError as error:
         listener.close()
-        raise StartFailed(
+        raise PortTaken(
             f"port {port} on {LOOPBACK}, wanted for {what}: {error.strerror}; choose another or 0"
         ) from error
     listener.listen(512)
