@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCENARIO ?= chaos/scenarios/raft-leader-partition.yaml
 OUT ?=
+KIND_CLUSTER ?= faultlab
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test unit e2e soak lint format types generate lock benchmarks clean \
-  kind-up kind-load kind-down kind-logs
+  golden kind-up kind-load test-kind kind-down kind-logs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,11 +71,18 @@ kind-up: ## Make or upgrade a kind cluster with the lab in it (needs docker, kin
 kind-load: ## Build the image and load it into the kind cluster's nodes
 	@charts/kind.sh load
 
+test-kind: install ## The end-to-end tests and the comparison with the embedded world, on the kind cluster
+	$(BIN)/pytest --world kind --kube-context kind-$(KIND_CLUSTER) -m "(e2e or kind or parity) and not soak" \
+	  tests/e2e tests/parity tests/unit/image
+
 kind-down: ## Delete the kind cluster
 	@charts/kind.sh down
 
 kind-logs: ## Collect logs and states of the kind cluster in results/kind/
 	@charts/kind.sh logs
+
+golden: install ## Write the chart's golden file anew, after a change of chart or CRDs
+	FAULTLAB_UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/unit/chart/test_rendering.py -k golden
 
 benchmarks: install ## Run every program of benchmarks/ and leave results/benchmarks/*.json
 	@mkdir -p results/benchmarks
