@@ -1,12 +1,10 @@
 """The lab in the embedded world: its start and end, and what is installed into it.
 
-Namespaces, CRDs, the agent's key, operator and agent; the embedded world itself knows nothing but
+Namespaces, CRDs, operator and agent; the embedded world itself knows nothing but
 Kubernetes.
 """
 
-import base64
 import os
-import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +23,9 @@ DEFAULT_NAMESPACE = "faultlab"
 IMAGE = f"faultlab/faultlab:{__version__}"
 RUNTIME_ROOT = "/run/faultlab/containers"
 AGENT_SECRET = "faultlab-agent"
+"""Made by the operator; the agent's pod waits for it."""
 _HOLD_ATTEMPTS = 3
+_PORT_ATTEMPTS = 3
 PAGES_PORT = 8088
 """Where the pages are if the port is free; else on one that is."""
 
@@ -40,18 +40,26 @@ def home() -> Path:
 
 def start(*, persist: bool) -> world.WorldInfo:
     """The running world, started if there is none; raises CliError that says what to do."""
-    port = _pages_port()
     try:
-        return world.up(
-            home(),
-            objects(),
-            static_pods(f"http://127.0.0.1:{port}"),
-            world.default_table("faultlab/faultlab:*"),
-            persist=persist,
-            pages_port=port,
-        )
+        for _ in range(_PORT_ATTEMPTS):
+            try:
+                return _start_at(_pages_port(), persist)
+            except world.PortTaken:
+                continue  # Another world took it between our look and our start.
+        return _start_at(_pages_port(), persist)
     except world.WorldError as error:
         raise CliError(str(error)) from error
+
+
+def _start_at(port: int, persist: bool) -> world.WorldInfo:
+    return world.up(
+        home(),
+        objects(),
+        static_pods(f"http://127.0.0.1:{port}"),
+        world.default_table("faultlab/faultlab:*"),
+        persist=persist,
+        pages_port=port,
+    )
 
 
 @contextmanager
@@ -106,20 +114,7 @@ def objects() -> list[Document]:
         *crds(),
         _service_account("faultlab-operator"),
         _service_account("faultlab-agent"),
-        agent_key(),
     ]
-
-
-def agent_key() -> Document:
-    """A Secret with a new random key: operator and agent of a world start with it and end with it."""
-    key = base64.b64encode(secrets.token_hex(32).encode()).decode()
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": AGENT_SECRET, "namespace": SYSTEM_NAMESPACE},
-        "type": "Opaque",
-        "data": {"key": key},
-    }
 
 
 def crds() -> list[Document]:
@@ -146,6 +141,7 @@ def operator_pod(pages_url: str) -> Document:
                 "command": ["faultlab-operator"],
                 "env": [
                     _field("POD_NAME", "metadata.name"),
+                    _field("POD_UID", "metadata.uid"),
                     _field("POD_NAMESPACE", "metadata.namespace"),
                     {"name": "FAULTLAB_WORLD", "value": "embedded"},
                     {"name": "FAULTLAB_IMAGE", "value": IMAGE},
@@ -156,15 +152,10 @@ def operator_pod(pages_url: str) -> Document:
                 "volumeMounts": [
                     {"name": "data", "mountPath": "/data"},
                     {"name": "tmp", "mountPath": "/tmp"},
-                    {"name": "agent-key", "mountPath": "/etc/faultlab/agent", "readOnly": True},
                 ],
             }
         ],
-        "volumes": [
-            {"name": "data", "emptyDir": {}},
-            {"name": "tmp", "emptyDir": {}},
-            {"name": "agent-key", "secret": {"secretName": AGENT_SECRET}},
-        ],
+        "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
     }
     return _pod("faultlab-operator", spec)
 

@@ -1,5 +1,7 @@
 """The operator's exceptions: one tree."""
 
+from typing import Self
+
 
 class OperatorError(Exception):
     """Root of what the operator raises; the message names the thing, what was expected, what to do."""
@@ -31,9 +33,32 @@ class Unavailable(KubeError):
     """No answer, or one that says to come again later (429, 5xx)."""
 
 
+class LeadershipLost(OperatorError):
+    """This process does not lead, or not for long any more: it must not act."""
+
+
+class SecretUnusable(OperatorError):
+    """The agents' Secret is there but has no usable key; the message says what to do."""
+
+
 class BadSpec(OperatorError):
     """A spec that its CRD lets through but that cannot be done; the message says what to write."""
 
 
 class MemberUnreachable(OperatorError):
     """A pod of a system or a load did not answer its admin or page port."""
+
+
+class BadSetting(OperatorError):
+    """An environment variable that cannot be used; the message names it and says what to write."""
+
+
+class StorageError(OperatorError):
+    """A file of a run cannot be kept: the disk is full, or the file would be longer than it may be."""
+
+    @classmethod
+    def after(cls, error: OSError, what: str) -> Self:
+        """`what` did not work, why, and what to do."""
+        why = error.strerror or type(error).__name__
+        advice = "give the operator's data directory more room, or lower FAULTLAB_KEEP_BYTES"
+        return cls(f"{what}: {why}; {advice}")

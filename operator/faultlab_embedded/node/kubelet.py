@@ -71,7 +71,7 @@ class Kubelet:
         self._spawn(self._check_workers())
 
     async def wait_for_static_pods(self) -> None:
-        """Returns once every container of every static pod has been started."""
+        """Returns once every static pod has begun: see `PodWorker.begun`."""
         if self._static_run():
             return
         async for _ in self._registry.watch("pods"):  # every change of a container changes its pod
@@ -95,7 +95,7 @@ class Kubelet:
         self._tasks.append(task)
 
     def _static_run(self) -> bool:
-        running = {(w.namespace, w.name) for w in self._workers.values() if w.all_running()}
+        running = {(w.namespace, w.name) for w in self._workers.values() if w.begun()}
         return self._static.names <= running
 
     def _sweep(self) -> None:

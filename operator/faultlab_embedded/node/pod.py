@@ -56,6 +56,8 @@ class PodWorker:
         self._stop_asked = asyncio.Event()
         self._stops: list[asyncio.Task[None]] = []
         self._sources_changed = asyncio.Event()
+        self._lacking = False
+        """A volume's source is not there."""
         self._keep_object = False
         self._start_time = (pod.get("status") or {}).get("startTime") or now()
         self._written: dict[str, Any] | None = None
@@ -131,9 +133,10 @@ class PodWorker:
                 return runner
         return None
 
-    def all_running(self) -> bool:
-        """Whether every container has been started (not: is ready)."""
-        return all(runner.state.running for runner in self._main)
+    def begun(self) -> bool:
+        """Whether every container has been started (not: is ready), or the pod waits for something that is
+        not there yet, as a Secret that another pod makes."""
+        return self._lacking or all(runner.state.running for runner in self._main)
 
     # Life
 
@@ -193,8 +196,10 @@ class PodWorker:
             try:
                 self._sources_changed.clear()
                 self._volumes.prepare(self.pod)
+                self._lacking = False
                 return
             except ConfigError as error:
+                self._lacking = True
                 if str(error) != complained:
                     complained = str(error)
                     self._context.recorder.warning(self._pod, "FailedMount", f"MountVolume failed: {error}")

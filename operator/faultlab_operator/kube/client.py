@@ -5,17 +5,17 @@ retried here: reconcilers are level-triggered, and their queue backs off.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
 
 from faultlab_operator.core.cache import Cache
-from faultlab_operator.errors import Conflict, KubeError, NotFound, Refused, Unavailable
+from faultlab_operator.errors import Conflict, KubeError, LeadershipLost, NotFound, Refused, Unavailable
 from faultlab_operator.kube.connection import Connection, ssl_context
 from faultlab_operator.kube.events import EventRecorder
 from faultlab_operator.kube.merge import merge_patch
-from faultlab_operator.kube.resources import RESOURCES, ResourceInfo, is_ours
+from faultlab_operator.kube.resources import RESOURCES, WATCHED, ResourceInfo, is_ours
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,17 @@ Object = dict[str, Any]
 
 
 class KubeClient:
-    """Use as an async context manager. Answers to writes go into the cache at once."""
+    """Use as an async context manager. Answers to writes go into the cache at once.
 
-    def __init__(self, connection: Connection, cache: Cache) -> None:
+    While `may_write` says no, every write raises LeadershipLost instead of being sent.
+    """
+
+    def __init__(
+        self, connection: Connection, cache: Cache, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
         self._connection = connection
         self._cache = cache
+        self._may_write = may_write
         self._http: aiohttp.ClientSession | None = None
         self._events = EventRecorder(self)
 
@@ -82,6 +88,13 @@ class KubeClient:
         """Creates the object. Raises Conflict if it exists."""
         path = _info(obj["kind"]).path(obj["metadata"].get("namespace"))
         return await self._write("POST", path, obj, query={"fieldManager": FIELD_MANAGER})
+
+    async def replace(self, obj: Mapping[str, Any]) -> Object:
+        """Puts the object in the place of the version that its `metadata.resourceVersion` names. Raises
+        Conflict if that is not the newest, NotFound if there is none."""
+        metadata = obj["metadata"]
+        path = _info(obj["kind"]).path(metadata.get("namespace"), metadata["name"])
+        return await self._write("PUT", path, obj, query={"fieldManager": FIELD_MANAGER})
 
     async def patch(
         self,
@@ -162,7 +175,7 @@ class KubeClient:
     ) -> Object:
         answer = await self._call(method, path, body=body, content_type=content_type, query=query)
         kind = answer.get("kind", "")
-        if kind in RESOURCES and is_ours(kind, answer["metadata"].get("labels")):
+        if kind in WATCHED and is_ours(kind, answer["metadata"].get("labels")):
             self._cache.put(answer)
         return answer
 
@@ -177,6 +190,8 @@ class KubeClient:
     ) -> Object:
         if self._http is None:
             raise Unavailable(0, "Closed", "the operator's API client was used before it was opened")
+        if method != "GET" and not self._may_write():
+            raise LeadershipLost(f"{method} {path} is not sent: this operator does not lead (any more)")
         headers = {"Content-Type": content_type} if body is not None else {}
         token = self._connection.token()
         if token:

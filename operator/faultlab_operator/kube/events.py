@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from faultlab_operator.errors import KubeError
+from faultlab_operator.errors import KubeError, LeadershipLost
 
 if TYPE_CHECKING:
     from faultlab_operator.kube.client import KubeClient
@@ -71,7 +71,7 @@ class EventRecorder:
             namespace = metadata.get("namespace") or "default"
             await self._kube.create(_event(involved, name, namespace, kind, reason, message))
             _remember(self._posted, like, _Posted(namespace, name, 1, now))
-        except KubeError as error:
+        except (KubeError, LeadershipLost) as error:
             self._posted.pop(like, None)
             log.info("event %s about %s was not written: %s", reason, metadata["name"], error)
 

@@ -31,6 +31,7 @@ RESOURCES: Final[dict[str, ResourceInfo]] = {
     "ConfigMap": ResourceInfo("v1", "configmaps"),
     "Secret": ResourceInfo("v1", "secrets"),
     "PersistentVolumeClaim": ResourceInfo("v1", "persistentvolumeclaims"),
+    "Lease": ResourceInfo("coordination.k8s.io/v1", "leases"),
     "Event": ResourceInfo("v1", "events"),
     "StatefulSet": ResourceInfo("apps/v1", "statefulsets"),
     "PodDisruptionBudget": ResourceInfo("policy/v1", "poddisruptionbudgets"),

@@ -71,9 +71,10 @@ async def operator(tmp_path: Path, until: Any) -> AsyncIterator[Process]:
             "KUBECONFIG": str(kubeconfig),
             "FAULTLAB_HTTP_PORT": str(port),
             "FAULTLAB_DATA_DIR": str(tmp_path / "data"),
-            "FAULTLAB_AGENT_KEY": str(tmp_path / "key"),
+            "POD_NAME": "operator",
+            "POD_UID": "1",
+            "POD_NAMESPACE": NAMESPACE,
         }
-        (tmp_path / "key").write_text("k" * 32)
         with (tmp_path / "operator.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "faultlab_operator.main", env=environment, stdout=log, stderr=log
@@ -118,6 +119,24 @@ async def test_it_ends_soon_after_sigterm(operator: Process, until: Any) -> None
     assert time.monotonic() - began < STOPS_WITHIN_S
 
 
+async def test_it_makes_the_agents_key_and_holds_the_lock_until_it_ends(operator: Process) -> None:
+    assert operator.registry.get("secrets", NAMESPACE, "faultlab-agent")["data"]["key"]
+    lease = operator.registry.get(resource_of("Lease"), NAMESPACE, "faultlab-operator")
+    assert lease["spec"]["holderIdentity"] == "operator_1"
+    operator.process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(operator.process.wait(), 10)
+    lease = operator.registry.get(resource_of("Lease"), NAMESPACE, "faultlab-operator")
+    assert not lease["spec"].get("holderIdentity")
+
+
+async def test_it_ends_when_another_operator_has_taken_the_lock(operator: Process) -> None:
+    taken = {"spec": {"holderIdentity": "somebody else"}}
+    operator.registry.patch(resource_of("Lease"), NAMESPACE, "faultlab-operator", taken)
+    assert await asyncio.wait_for(operator.process.wait(), 10) == 1
+    lease = operator.registry.get(resource_of("Lease"), NAMESPACE, "faultlab-operator")
+    assert lease["spec"]["holderIdentity"] == "somebody else"
+
+
 async def test_at_rest_it_is_small_and_quiet(operator: Process) -> None:
     await asyncio.sleep(2)
     before = operator.cpu_s()
@@ -130,6 +149,8 @@ def test_settings_come_from_the_environment() -> None:
     settings = Settings.from_environment(
         {
             "POD_NAMESPACE": "system",
+            "POD_NAME": "operator",
+            "POD_UID": "1",
             "FAULTLAB_NAMESPACES": "a,b",
             "FAULTLAB_IMAGE": "image:1",
             "FAULTLAB_WORLD": "embedded",
@@ -138,6 +159,7 @@ def test_settings_come_from_the_environment() -> None:
         }
     )
     assert (settings.namespace, settings.watch_namespaces) == ("system", ("a", "b"))
+    assert settings.identity == "operator_1"
     assert (settings.image, settings.world) == ("image:1", "embedded")
     assert (settings.pages_url, settings.http_port) == ("http://127.0.0.1:1", 81)
 
@@ -147,3 +169,4 @@ def test_defaults_serve_where_nothing_is_said() -> None:
     assert settings.image == "faultlab/faultlab:0.1.0"
     assert settings.http_port == 8080
     assert settings.watch_namespaces == ()
+    assert settings.identity != Settings.from_environment({}).identity
