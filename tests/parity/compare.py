@@ -19,9 +19,14 @@ LIST_KEYS = ("name", "type", "groupVersion", "version")
 
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_VERSIONS = re.compile(r"(resource ?[vV]ersion[^0-9\"]{1,30}: |current: |resource version: )\d+( \(\d+\))?")
+_VERSIONS = re.compile(
+    r"(too large resource version: |too old resource version: |current: |"
+    r"ResourceVersion in the precondition \(|ResourceVersion in record \()\d+( \(\d+\))?",
+    re.IGNORECASE,
+)
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----[^:]*-----END CERTIFICATE-----\n?")
 _AGE = re.compile(r"(\d+[smhdy]){1,2}")
+_VOLUME = re.compile(r"kube-api-access-\w{5}")
 _SUFFIX = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
 
 
@@ -72,6 +77,7 @@ def text(value: str, names: Mapping[str, str]) -> str:
         value = value.replace(found, stands_for)
     value = _UID.sub("<uid>", value)
     value = _VERSIONS.sub(lambda found: found.group(1) + "<version>", value)
+    value = _VOLUME.sub("kube-api-access-<generated>", value)
     value = _PEM.sub("<certificate>", value)
     return _TIME.sub(_recent, value)
 

@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import yaml
 from parity.compare import Difference, differences, normalised
 from parity.conversation import Conversation, Step, address, at_path, filled, holds
 
 SETTLES_WITHIN_S = 60.0
 POLL_S = 0.05
 EVENT_WITHIN_S = 20.0
+
+
+class _Yaml(yaml.SafeLoader):
+    """Leaves times as they are written."""
+
+
+_Yaml.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
 
 @dataclass
@@ -78,12 +86,12 @@ class Side:
             time.sleep(POLL_S)
 
     def understood(self, response: httpx.Response, body: Any = None) -> Answer:
+        media = response.headers.get("Content-Type", "").partition(";")[0]
         if body is None:
             try:
-                body = response.json()
+                body = yaml.load(response.text, _Yaml) if media == "application/yaml" else response.json()
             except ValueError:
                 body = response.text
-        media = response.headers.get("Content-Type", "").partition(";")[0]
         return Answer(response.status_code, media, response.headers.get_list("Warning"), body)
 
     def plain(self, answer: Answer) -> Answer:
