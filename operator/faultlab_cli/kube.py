@@ -1,36 +1,47 @@
 """A small synchronous Kubernetes client over plain documents: what `faultlab` itself needs.
 
-Connection and credentials come from lightkube's kubeconfig reader; kinds are found by discovery, so
-`faultlab get raft` works with every short name that a server announces.
+Connection and credentials come from the kubeconfig; kinds are found by discovery, so
+`faultlab get raft` works with every short name that a server announces. What a server refuses is
+told with what to do about it.
 """
 
+import difflib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-from lightkube.config.client_adapter import Client, ConnectionParams
-from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
+from faultlab_cli import refusals
 from faultlab_cli.errors import CliError
+from faultlab_cli.kubeconfig import Configured
 
 Document = dict[str, Any]
 FIELD_MANAGER = "faultlab-cli"
+DEFAULT_NAMESPACE = "faultlab"
+"""Where neither the command nor the context names one."""
+CORE = ("", "v1")
+OWN_GROUP = "faultlab.dev"
+MAX_LISTED = 30
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1,application/json"
 
 
 class ApiError(CliError):
-    """The API server refused; `status` is Kubernetes' Status document."""
+    """The API server refused; `status` is Kubernetes' Status document, or has but a message where the
+    answer is from behind a proxy path (then `reason` is empty)."""
 
-    def __init__(self, http_status: int, status: Document) -> None:
-        super().__init__(str(status.get("message") or f"the API server answered {http_status}"))
+    def __init__(self, http_status: int, status: Document, origin: str = "this cluster") -> None:
+        super().__init__(refusals.refused(http_status, status, origin))
         self.http_status = http_status
         self.reason = status.get("reason", "")
+
+
+class Unreachable(CliError):
+    """No answer came, or it broke off."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +66,23 @@ class Resource:
 
 
 class Kube:
-    """One cluster, embedded or real."""
+    """One cluster, embedded or real.
 
-    def __init__(self, client: httpx.Client, namespace: str) -> None:
+    `namespace` is for what names none itself; `origin` is what messages call this cluster.
+    """
+
+    def __init__(self, client: httpx.Client, namespace: str, origin: str = "this cluster") -> None:
         self._client = client
         self.namespace = namespace
-        self._resources: list[Resource] = []
+        self.origin = origin
+        self._groups: dict[tuple[str, str], list[Resource]] = {}
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request; raises ApiError for a refusal, CliError where the server is not reached."""
-        try:
-            response = self._client.request(method, path, **options)
-        except httpx.TransportError as error:
-            raise CliError(f"the API server at {self._client.base_url} does not answer: {error}") from error
-        if response.is_error:
-            raise ApiError(response.status_code, _status_of(response))
-        return response
+        """One request; raises ApiError for a refusal, Unreachable where the server is not reached."""
+        timeout = options.pop("timeout", httpx.USE_CLIENT_DEFAULT)
+        request = self._client.build_request(method, path, timeout=timeout, **options)
+        with self._told():
+            return self._accepted(self._send(request))
 
     def get(self, path: str, **options: Any) -> Any:
         return self.request("GET", path, **options).json()
@@ -127,21 +139,50 @@ class Kube:
 
     @contextmanager
     def stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
-        """A long answer: logs, a watch, an artifact."""
-        with self._client.stream("GET", path, **options) as response:
-            if response.is_error:
-                response.read()
-                raise ApiError(response.status_code, _status_of(response))
-            yield response
+        """A long answer: logs, a watch, an artifact. What breaks it off while it is read is Unreachable."""
+        timeout = options.pop("timeout", httpx.USE_CLIENT_DEFAULT)
+        request = self._client.build_request("GET", path, timeout=timeout, **options)
+        with self._told():
+            response = self._send(request, stream=True)
+            try:
+                yield self._accepted(response)
+            finally:
+                response.close()
+
+    def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        """An exec plugin runs in here; what fails in it comes as it does in lightkube's own code."""
+        try:
+            return self._client.send(request, stream=stream)
+        except (ConfigError, OSError, KeyError, ValueError) as error:
+            cause = str(error) if isinstance(error, (ConfigError, OSError)) else "it gave no token"
+            raise CliError(f"the credentials plugin of {self.origin} failed: {cause.strip()}") from error
+
+    def _accepted(self, response: httpx.Response) -> httpx.Response:
+        if response.is_error:
+            response.read()
+            raise ApiError(response.status_code, _status_of(response), self.origin)
+        return response
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            url = str(self._client.base_url).rstrip("/")
+            raise Unreachable(refusals.unreachable(url, self.origin, error)) from error
 
     def resource(self, name: str) -> Resource:
-        """The resource that a person calls `name`; raises CliError with what exists where unknown."""
+        """The resource that a person calls `name`; raises CliError with what exists where unknown.
+
+        The core and the lab's own kinds come first, as short names may occur twice in a cluster.
+        """
         wanted, _, group = name.lower().partition(".")
+        known = set()
         for resource in self._discovered():
             if wanted in resource.names and (not group or resource.group == group):
                 return resource
-        known = ", ".join(sorted({r.plural for r in self._discovered()}))
-        raise CliError(f"there is no resource {name!r} here; there are {known}")
+            known.add(resource.plural)
+        raise CliError(f"there is no resource {name!r} here; {_instead(wanted, known)}")
 
     def resource_of(self, document: Document) -> Resource:
         """The resource that a manifest belongs to."""
@@ -149,37 +190,62 @@ class Kube:
         if not api_version or not kind or not document.get("metadata", {}).get("name"):
             raise CliError("a manifest needs apiVersion, kind and metadata.name")
         group, _, version = str(api_version).rpartition("/")
-        for resource in self._discovered():
-            if (resource.group, resource.version, resource.kind) == (group, version, kind):
+        for resource in self._group(group, version):
+            if resource.kind == kind:
                 return resource
-        raise CliError(f"this cluster does not know {api_version} {kind}; are Faultlab's CRDs installed?")
+        what = f"{api_version} {kind}"
+        if group == OWN_GROUP:
+            raise CliError(refusals.not_installed(self.origin, what))
+        raise CliError(f"{self.origin} does not know {what}")
 
-    def _discovered(self) -> list[Resource]:
-        if not self._resources:
-            self._resources = _resources(self.get("/api/v1"), "", "v1")
-            for group in self.get("/apis").get("groups", []):
-                name, version = group["name"], group["preferredVersion"]["version"]
-                self._resources += _resources(self.get(f"/apis/{name}/{version}"), name, version)
-        return self._resources
+    def _discovered(self) -> Iterator[Resource]:
+        """All resources, in preferred versions; those of a group that does not answer are left out, as one
+        broken extension API must not hide the rest."""
+        yield from self._group(*CORE)
+        groups = self.get("/apis").get("groups", [])
+        for group in sorted(groups, key=lambda each: each["name"] != OWN_GROUP):
+            yield from self._group(group["name"], group["preferredVersion"]["version"])
+
+    def _group(self, group: str, version: str) -> list[Resource]:
+        known = self._groups.get((group, version))
+        if known is None:
+            found = self._discovery(f"/apis/{group}/{version}" if group else f"/api/{version}")
+            known = self._groups[group, version] = _resources(found, group, version)
+        return known
+
+    def _discovery(self, path: str) -> Document:
+        try:
+            found: Document = self.get(path)
+        except ApiError as error:
+            if error.http_status in (404, 503):
+                return {}
+            raise
+        return found
 
 
-def connect(kubeconfig: Path | None, context: str | None) -> Kube:
-    """Opens the cluster of a kubeconfig (default: KUBECONFIG, ~/.kube/config), raising CliError."""
-    try:
-        loaded = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()
-        config = loaded.get(context_name=context)
-        if config is None:
-            raise CliError("no cluster is configured; `faultlab up` starts the embedded one")
-        local = urlsplit(config.cluster.server).hostname in ("127.0.0.1", "localhost", "::1")
-        client = Client(config, ConnectionParams(timeout=httpx.Timeout(10.0), trust_env=not local))
-    except (ConfigError, OSError) as error:
-        raise CliError(f"kubeconfig: {error}") from error
-    return Kube(client, config.namespace)
+def connect(kubeconfig: Path | None, context: str | None, *, origin: str = "") -> Kube:
+    """Opens the cluster of a kubeconfig (default: KUBECONFIG, ~/.kube/config), raising CliError.
+
+    Its namespace is the context's, else `faultlab`.
+    """
+    configured = Configured(kubeconfig)
+    chosen = configured.context(context)
+    namespace = chosen.context.namespace or DEFAULT_NAMESPACE
+    return Kube(configured.client(chosen), namespace, origin or f"context {chosen.context_name}")
 
 
 def pod_proxy(namespace: str, pod: str, port: int, path: str) -> str:
     """The API server's path to a pod's HTTP port: the only way in from outside."""
     return f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path.lstrip('/')}"
+
+
+def _instead(wanted: str, known: set[str]) -> str:
+    """What a person may have meant: everything, where that is not too much to read."""
+    if len(known) <= MAX_LISTED:
+        return f"there are {', '.join(sorted(known))}"
+    close = difflib.get_close_matches(wanted, known)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{meant}`kubectl api-resources` lists all {len(known)}"
 
 
 def _status_of(response: httpx.Response) -> Document:

@@ -1,10 +1,7 @@
 """The command `faultlab`: arguments in, the other modules' work, exit codes out."""
 
-import contextlib
-import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +11,15 @@ from rich.text import Text
 
 from faultlab import __version__
 from faultlab_cli.errors import CliError
+from faultlab_cli.options import (
+    DEFAULT_LAB_NAMESPACE,
+    Context,
+    Kubeconfig,
+    LabNamespace,
+    Namespace,
+    Out,
+    WorldOption,
+)
 
 app = typer.Typer(
     name="faultlab",
@@ -26,35 +32,69 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
-Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace.")]
-Kubeconfig = Annotated[
-    Path | None, typer.Option("--kubeconfig", help="Use this cluster instead of the embedded world.")
-]
-Context = Annotated[
-    str | None, typer.Option("--context", help="Use this kubeconfig context instead of the embedded world.")
-]
-DEFAULT_NAMESPACE = "faultlab"
 INTERRUPTED = 130
 
 
 @app.command()
 def run(
     scenario: Annotated[Path, typer.Argument(help="A file with one Scenario.")],
-    namespace: Namespace = DEFAULT_NAMESPACE,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Where the files go (default: results/NAME-TIME).")
-    ] = None,
-    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    out: Out = None,
+    world: WorldOption = None,
     context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    lab_namespace: LabNamespace = DEFAULT_LAB_NAMESPACE,
 ) -> None:
     """Run a scenario, show it live, and exit with its verdict: 0 Pass, 1 Fail, 2 Inconclusive."""
-    from faultlab_cli.kube import connect
-    from faultlab_cli.run import load_scenario, run_scenario
+    from faultlab_cli import where
+    from faultlab_cli.operator_pod import OperatorPod
+    from faultlab_cli.run import load_scenario, namespace_for, run_scenario
 
     document = load_scenario(scenario)
-    with _cluster(kubeconfig, context) as path:
-        code = run_scenario(connect(path, context), document, namespace=namespace, out=out, console=console)
+    with where.held(world, kubeconfig, context, console) as kube:
+        place = namespace_for(document, namespace, kube.namespace)
+        operator = OperatorPod(kube, lab_namespace)
+        code = run_scenario(kube, document, namespace=place, out=out, console=console, operator=operator)
     raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    name: Annotated[
+        str | None, typer.Argument(help="A scenario that ran. Without one: the list of all runs.")
+    ] = None,
+    namespace: Namespace = None,
+    uid: Annotated[
+        str | None,
+        typer.Option("--run", help="Its uid, or the beginning (default: the last)."),
+    ] = None,
+    out: Out = None,
+    open_page: Annotated[
+        bool | None,
+        typer.Option("--open/--no-open", help="Open the report (default: where there is a browser)."),
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with the verdict's code, as `run` does, not with 0.")
+    ] = False,
+    world: WorldOption = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    lab_namespace: LabNamespace = DEFAULT_LAB_NAMESPACE,
+) -> None:
+    """Fetch and open the report of a run that is over, also after its Scenario was deleted."""
+    from faultlab_cli import reports
+    from faultlab_cli.operator_pod import OperatorPod
+    from faultlab_cli.where import existing
+
+    kube = existing(world, kubeconfig, context)
+    operator = OperatorPod(kube, lab_namespace)
+    if name is None:
+        reports.list_runs(operator, console, namespace)
+        return
+    place = namespace or kube.namespace
+    code = reports.fetch(operator, console, name, namespace=place, uid=uid, out=out, open_page=open_page)
+    if exit_code:
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -102,22 +142,23 @@ def status() -> None:
 def get(
     kind: Annotated[str, typer.Argument(help="A resource: scenarios, raft, pods, events, ...")],
     name: Annotated[str | None, typer.Argument(help="One object of it.")] = None,
-    namespace: Namespace = DEFAULT_NAMESPACE,
+    namespace: Namespace = None,
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A")] = False,
     selector: Annotated[
         str | None, typer.Option("--selector", "-l", help="Only objects with these labels: app=x,tier!=y.")
     ] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = "table",
-    kubeconfig: Kubeconfig = None,
+    world: WorldOption = None,
     context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show objects."""
     from faultlab_cli import objects
-    from faultlab_cli.kube import connect
+    from faultlab_cli.where import existing
 
-    kube = connect(_existing(kubeconfig, context), context)
-    where = None if all_namespaces else namespace
-    objects.get(kube, console, kind, name, namespace=where, output=output, selector=selector)
+    kube = existing(world, kubeconfig, context)
+    place = None if all_namespaces else namespace or kube.namespace
+    objects.get(kube, console, kind, name, namespace=place, output=output, selector=selector)
 
 
 @app.command()
@@ -125,70 +166,81 @@ def apply(
     filename: Annotated[
         str, typer.Option("--filename", "-f", help="A file, a folder, or - for standard input.")
     ],
-    namespace: Namespace = DEFAULT_NAMESPACE,
-    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    world: WorldOption = None,
     context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Create or change objects from manifests."""
     from faultlab_cli import objects
-    from faultlab_cli.kube import connect
+    from faultlab_cli.where import existing
 
-    objects.apply(connect(_existing(kubeconfig, context), context), console, filename, namespace=namespace)
+    kube = existing(world, kubeconfig, context)
+    objects.apply(kube, console, filename, namespace=namespace or kube.namespace)
 
 
 @app.command()
 def delete(
     kind: Annotated[str, typer.Argument(help="A resource: scenario, raft, pod, ...")],
     name: Annotated[str, typer.Argument()],
-    namespace: Namespace = DEFAULT_NAMESPACE,
+    namespace: Namespace = None,
     wait: Annotated[float, typer.Option("--wait", help="Seconds to wait until it is gone.")] = 30.0,
-    kubeconfig: Kubeconfig = None,
+    world: WorldOption = None,
     context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Delete an object."""
     from faultlab_cli import objects
-    from faultlab_cli.kube import connect
+    from faultlab_cli.where import existing
 
-    kube = connect(_existing(kubeconfig, context), context)
-    objects.delete(kube, console, kind, name, namespace=namespace, wait_s=wait)
+    kube = existing(world, kubeconfig, context)
+    objects.delete(kube, console, kind, name, namespace=namespace or kube.namespace, wait_s=wait)
 
 
 @app.command()
 def describe(
     kind: Annotated[str, typer.Argument(help="A resource: scenario, raft, pod, ...")],
     name: Annotated[str, typer.Argument()],
-    namespace: Namespace = DEFAULT_NAMESPACE,
-    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = None,
+    world: WorldOption = None,
     context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Show one object with its conditions and events."""
     from faultlab_cli import objects
-    from faultlab_cli.kube import connect
+    from faultlab_cli.where import existing
 
-    kube = connect(_existing(kubeconfig, context), context)
-    objects.describe(kube, console, kind, name, namespace=namespace)
+    kube = existing(world, kubeconfig, context)
+    objects.describe(kube, console, kind, name, namespace=namespace or kube.namespace)
 
 
 @app.command()
 def logs(
     pod: Annotated[str, typer.Argument()],
-    namespace: Namespace = DEFAULT_NAMESPACE,
+    namespace: Namespace = None,
     container: Annotated[str | None, typer.Option("--container", "-c")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f")] = False,
     tail: Annotated[int | None, typer.Option("--tail", help="Only the last lines.")] = None,
     previous: Annotated[
         bool, typer.Option("--previous", "-p", help="Of the run before the last restart.")
     ] = False,
-    kubeconfig: Kubeconfig = None,
+    world: WorldOption = None,
     context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Print a pod's log."""
     from faultlab_cli import objects
-    from faultlab_cli.kube import connect
+    from faultlab_cli.where import existing
 
-    kube = connect(_existing(kubeconfig, context), context)
+    kube = existing(world, kubeconfig, context)
     objects.logs(
-        kube, pod, namespace=namespace, container=container, follow=follow, tail=tail, previous=previous
+        kube,
+        pod,
+        namespace=namespace or kube.namespace,
+        container=container,
+        follow=follow,
+        tail=tail,
+        previous=previous,
     )
 
 
@@ -221,35 +273,6 @@ def doctor(
 def version() -> None:
     """Print the version."""
     console.print(f"faultlab {__version__}")
-
-
-@contextlib.contextmanager
-def _cluster(kubeconfig: Path | None, context: str | None) -> Iterator[Path | None]:
-    """The cluster to run in: the one named, else the embedded world, held while it is used."""
-    if kubeconfig or context:
-        yield kubeconfig
-        return
-    from faultlab_cli.lab import held
-
-    with console.status("Starting the embedded world"):
-        holding = contextlib.ExitStack()
-        info = holding.enter_context(held())
-    with holding:
-        yield Path(info.kubeconfig)
-
-
-def _existing(kubeconfig: Path | None, context: str | None) -> Path | None:
-    """The cluster to look at: the one named, else the running embedded world."""
-    if kubeconfig or context:
-        return kubeconfig
-    from faultlab_cli.lab import running
-
-    info = running()
-    if info is not None:
-        return Path(info.kubeconfig)
-    if os.environ.get("KUBECONFIG"):
-        return None
-    raise CliError("the embedded world is not running; `faultlab up` starts it", code=1)
 
 
 def _terminate(signum: int, _frame: object) -> None:

@@ -80,7 +80,7 @@ def describe(kube: Kube, console: Console, kind: str, name: str, *, namespace: s
         console.print("\nConditions:")
         fields = ("type", "status", "reason", "lastTransitionTime", "message")
         rows = [[_cell(condition.get(field)) for field in fields] for condition in conditions]
-        _print_columns(console, ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows)
+        print_columns(console, ["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"], rows)
     _print_events(kube, console, resource, document, namespace)
 
 
@@ -156,10 +156,10 @@ def _print_table(console: Console, table: Document, *, wide: bool, namespaces: b
         header = ["NAMESPACE", *header]
         places = [row["object"]["metadata"].get("namespace", "") for row in table["rows"]]
         rows = [[place, *row] for place, row in zip(places, rows, strict=True)]
-    _print_columns(console, header, rows)
+    print_columns(console, header, rows)
 
 
-def _print_columns(console: Console, header: list[str], rows: list[list[str]]) -> None:
+def print_columns(console: Console, header: list[str], rows: list[list[str]]) -> None:
     """Never folded: a URL or a name that is cut into two lines cannot be copied."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -184,7 +184,7 @@ def _print_events(
         [_when(event), *(_cell(event.get(field)) for field in ("type", "reason", "message"))]
         for event in sorted(events, key=_when)[-20:]
     ]
-    _print_columns(console, ["LAST SEEN", "TYPE", "REASON", "MESSAGE"], rows)
+    print_columns(console, ["LAST SEEN", "TYPE", "REASON", "MESSAGE"], rows)
 
 
 def _when(event: Document) -> str:

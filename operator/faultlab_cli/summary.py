@@ -14,8 +14,8 @@ BORDERS = {"Pass": "green", "Fail": "red", "Inconclusive": "yellow"}
 MARKS = {"pass": ("✔", "green"), "fail": ("✘", "red"), "unknown": ("?", "yellow")}
 
 
-def print_verdict(console: Console, verdict: VerdictDocument, out: Path) -> None:
-    """Verdict, reasons, the numbers that matter, each check, and where the files are."""
+def print_verdict(console: Console, verdict: VerdictDocument, out: Path, page: str | None = None) -> None:
+    """Verdict, reasons, the numbers that matter, each check, and where the files (and the page) are."""
     lines = Text()
     lines.append(f" {verdict.verdict.upper()} ", style=STYLES[verdict.verdict])
     lines.append(f"  {verdict.scenario}\n")
@@ -33,6 +33,8 @@ def print_verdict(console: Console, verdict: VerdictDocument, out: Path) -> None
         console.print(line)
     console.print(f"\n  report   [bold]{out / 'report.html'}[/]", soft_wrap=True)
     console.print(f"  files    {out}", soft_wrap=True)
+    if page:
+        console.print(f"  page     {page}", soft_wrap=True)
 
 
 def _numbers(verdict: VerdictDocument) -> Table:
