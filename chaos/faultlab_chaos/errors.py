@@ -10,6 +10,7 @@ __all__ = [
     "KeyFileError",
     "NamespaceRefused",
     "RequestRefused",
+    "RequestTooLate",
 ]
 
 
@@ -32,6 +33,10 @@ class KernelRefused(ChaosError):
 
 class RequestRefused(ChaosError):
     """A request that is garbage or beyond a bound: answered with 400, and nothing of it was done."""
+
+
+class RequestTooLate(ChaosError):
+    """A request that was held up until its sender had given it up: answered with 409, nothing was done."""
 
 
 class KeyFileError(ChaosError):

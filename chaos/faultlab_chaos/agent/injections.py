@@ -26,7 +26,7 @@ from faultlab_chaos.contract.wire import (
     PodRef,
     WantedInjections,
 )
-from faultlab_chaos.errors import ChaosError, ContainerNotFound, NamespaceRefused
+from faultlab_chaos.errors import ChaosError, ContainerNotFound, NamespaceRefused, RequestTooLate
 from faultlab_chaos.injectors.namespaces import NetworkNamespace, host_namespaces
 from faultlab_chaos.injectors.partition import Cut, Label, Partitions, of_owner, pod_of, table_name
 
@@ -65,12 +65,16 @@ class InjectionKeeper:
         self._places: dict[int, _Place] = {}
 
     def put(self, wanted: WantedInjections) -> InjectionsStatus:
-        """Makes this owner's injections exactly these. Raises RequestRefused, having done nothing.
+        """Makes this owner's injections exactly these.
 
+        Raises RequestRefused, or RequestTooLate after `valid_until_ms`, having done nothing.
         What cannot be applied (a pod that is gone, a kernel that refuses) is told in its state; the rest is
         done.
         """
         check_wanted(wanted)
+        late_ms = self._clock_ms() - wanted.valid_until_ms
+        if wanted.valid_until_ms and late_ms > 0:
+            raise RequestTooLate(f"{late_ms} ms too late: what {wanted.owner} wants now, say again")
         states: list[InjectionState] = []
         opened: dict[int, NetworkNamespace] = {}
         try:
@@ -80,7 +84,7 @@ class InjectionKeeper:
         finally:
             for namespace in opened.values():
                 namespace.close()
-        return InjectionsStatus(injections=tuple(states))
+        return InjectionsStatus(tuple(states), self._clock_ms())
 
     def read(self) -> InjectionsStatus:
         """What stands in the kernel now, of all owners, in the pods that this agent knows of."""
@@ -88,7 +92,7 @@ class InjectionKeeper:
         for inode, place in list(self._places.items()):
             cuts: list[Cut] = self._inside_place(inode, Partitions.read) or []
             states += [_state_of(cut, place.container) for cut in cuts if cut.remaining_ms > 0]
-        return InjectionsStatus(injections=tuple(states))
+        return InjectionsStatus(tuple(states), self._clock_ms())
 
     def adopt(self) -> int:
         """Looks into every running container's network: keeps track of cuts that stand, removes expired ones.
@@ -125,6 +129,9 @@ class InjectionKeeper:
     def close(self) -> None:
         """Waits for what is still being closed; nothing may be called afterwards."""
         self._workers.shutdown()
+
+    def _clock_ms(self) -> int:
+        return int(self._clock() * 1000)
 
     def _open_wanted(
         self, wanted: WantedInjections, opened: dict[int, NetworkNamespace], states: list[InjectionState]

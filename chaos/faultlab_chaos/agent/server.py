@@ -28,7 +28,7 @@ from faultlab_chaos.contract.wire import (
     SendProbes,
     WantedInjections,
 )
-from faultlab_chaos.errors import RequestRefused
+from faultlab_chaos.errors import RequestRefused, RequestTooLate
 
 _log = logging.getLogger(__name__)
 _SWEEP_PERIOD_S: Final = 1.0
@@ -105,6 +105,8 @@ class Agent:
             return await handler(request)
         except (msgspec.DecodeError, RequestRefused) as error:
             return _problem(400, str(error))
+        except RequestTooLate as error:
+            return _problem(409, str(error))
         except UnicodeDecodeError:
             return _problem(400, "the body is not UTF-8: send JSON")
         except web.HTTPRequestEntityTooLarge:

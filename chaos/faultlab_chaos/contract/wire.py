@@ -12,7 +12,7 @@ All requests carry `Authorization: Bearer KEY`. Bodies are JSON.
 - `GET /v1/capabilities` -> `Capabilities`. `GET /healthz`: without a key.
 
 Anything but 200 has a body `Problem`: 400 garbage or beyond a bound (nothing was done), 401 wrong or no key,
-404 no such path, 405 no such method there, 413 too long.
+404 no such path, 405 no such method there, 409 too late (nothing was done), 413 too long.
 """
 
 from typing import Final
@@ -56,6 +56,10 @@ class WantedInjections(msgspec.Struct, frozen=True, rename="camel"):
 
     owner: str
     injections: tuple[PartitionInjection, ...]
+    valid_until_ms: int = 0
+    """On the agent's clock (`InjectionsStatus.clock_ms`); 0: always. What was held up longer, by an agent
+    that was stopped or by the network, is answered with 409: its sender has given it up, and a cut made
+    then would stand when nobody says so."""
 
 
 class InjectionState(msgspec.Struct, frozen=True, rename="camel"):
@@ -72,6 +76,8 @@ class InjectionState(msgspec.Struct, frozen=True, rename="camel"):
 
 class InjectionsStatus(msgspec.Struct, frozen=True, rename="camel"):
     injections: tuple[InjectionState, ...]
+    clock_ms: int = 0
+    """The agent's monotonic clock as it answered; another node's has nothing to do with it."""
 
 
 class OpenProbes(msgspec.Struct, frozen=True, rename="camel"):

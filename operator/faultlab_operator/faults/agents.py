@@ -51,12 +51,24 @@ class Agents:
         self._key = key
 
     def address(self, node: str) -> str:
-        """The address of the node's agent. Raises AgentError when none runs there."""
+        """The address of the node's agent. Raises AgentError when none runs there.
+
+        One that is being ended serves until its process ends, and is asked while there is no other.
+        """
+        ending = ""
         for pod in self._cache.list("Pod", self._namespace, {APP_NAME: AGENT_APP}):
-            if (pod.get("spec") or {}).get("nodeName") == node:
-                address = (pod.get("status") or {}).get("podIP")
-                if address and not pod["metadata"].get("deletionTimestamp"):
-                    return str(address)
+            status = pod.get("status") or {}
+            address = str(status.get("podIP") or "")
+            if (pod.get("spec") or {}).get("nodeName") != node or status.get("phase") in (
+                "Succeeded",
+                "Failed",
+            ):
+                continue
+            if address and not pod["metadata"].get("deletionTimestamp"):
+                return address
+            ending = ending or address
+        if ending:
+            return ending
         raise AgentError(
             f"no agent runs on node {node}: look at the pods {APP_NAME}={AGENT_APP} "
             f"in namespace {self._namespace}"
@@ -126,4 +138,5 @@ class Agents:
                 return response.status, await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             what = str(error) or f"no answer within {timeout_s:g} s"
-            raise AgentError(f"the agent of node {node} cannot be reached: {what}") from error
+            unsure = not isinstance(error, aiohttp.ClientConnectorError)
+            raise AgentError(f"the agent of node {node} cannot be reached: {what}", unsure=unsure) from error

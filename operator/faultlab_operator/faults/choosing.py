@@ -9,6 +9,7 @@ from faultlab_operator.api.networkpartition import Cut
 from faultlab_operator.core import Services
 from faultlab_operator.core.cache import Object
 from faultlab_operator.faults.errors import Refusal
+from faultlab_operator.faults.pods import lacks_ipv4
 from faultlab_operator.faults.scope import Scope, find_scope, who_leads
 from faultlab_operator.faults.selection import Selection, select
 from faultlab_operator.faults.standing import cut_edges, is_wanted, namespace_of
@@ -21,6 +22,7 @@ async def choose(services: Services, obj: Object, partition: NetworkPartition) -
     """The sides as of now. Raises Refusal and NotYet."""
     scope = find_scope(partition, services.cache)
     _alone(services, obj, scope)
+    _have_ipv4(services, scope)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ROLES_WITHIN_S):
             await services.members.refresh(scope.namespace, scope.system)
@@ -47,6 +49,18 @@ def pin(partition: NetworkPartition, scope: Scope, selection: Selection) -> None
     rest = [name for name in scope.members if name not in selection.cut_off]
     shape = f"{','.join(selection.cut_off)} | {','.join(rest)}" if selection.cut_off else "each | some others"
     status.cut = f"{shape} ({partition.spec.topology.type})"[:512]
+
+
+def _have_ipv4(services: Services, scope: Scope) -> None:
+    """Raises Refusal for a pod that could not be cut off, nor be told whether it is."""
+    for name in (*scope.members, *scope.load_pods):
+        pod = services.cache.get("Pod", scope.namespace, name)
+        if pod is not None and lacks_ipv4(pod):
+            raise Refusal(
+                "NoIPv4Address",
+                f"pod {name} has only the address {pod['status'].get('podIP')}: partitions are made of IPv4 "
+                "addresses; use a cluster whose pods have one (single-stack IPv4, or dual-stack)",
+            )
 
 
 def _alone(services: Services, obj: Object, scope: Scope) -> None:

@@ -24,4 +24,11 @@ class NotYet(FaultError):
 
 
 class AgentError(FaultError):
-    """A node's agent could not be asked, or refused: names the node, and what it answered."""
+    """A node's agent could not be asked, or refused: names the node, and what it answered.
+
+    `unsure`: the request was sent and not answered, so it may have been done, or may still be.
+    """
+
+    def __init__(self, message: str, *, unsure: bool = False) -> None:
+        super().__init__(message)
+        self.unsure = unsure

@@ -11,19 +11,23 @@ renewal that waits for a check, a status or another node.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 
 from faultlab_chaos.contract.wire import InjectionsStatus, PartitionInjection, WantedInjections
 from faultlab_operator.core.clock import Clock
-from faultlab_operator.faults.agents import Agents
+from faultlab_operator.faults.agents import REQUEST_TIMEOUT_S, Agents
 from faultlab_operator.faults.errors import AgentError
 
 log = logging.getLogger(__name__)
 
 OWNER = "faultlab-operator"
 LEASE_MS = 3000
+LEASE_S = LEASE_MS / 1000
 RENEW_EVERY_S = 1.0
 RETRY_EVERY_S = 0.25
+VALID_MS = int(REQUEST_TIMEOUT_S * 1000)
+"""For how long an agent may do what it is told: no longer than the answer is waited for."""
 
 Wanted = Mapping[str, tuple[PartitionInjection, ...]]
 """By node, everything that should stand there now."""
@@ -44,9 +48,12 @@ class NodeLease:
         self.found: frozenset[str] | None = None
         """Faults of ours that stood on the node when this operator first spoke to its agent."""
         self.lapsed: set[str] = set()
-        """Faults whose lease may have run out before it was renewed."""
-        self._sent_at: float | None = None
-        """When the last request that the agent confirmed was sent."""
+        """Faults whose lease may have run out before it was renewed, or before they were to end."""
+        self._due: dict[str, float] = {}
+        """Wanted fault -> when its lease ends, or began to be missing for longer than one."""
+        self._free_at = 0.0
+        self._agents_clock: tuple[int, float] | None = None
+        """What the agent's clock showed, and when it was asked on ours; None: to be asked again."""
         self._agents = agents
         self._clock = clock
         self._wake = asyncio.Event()
@@ -57,6 +64,9 @@ class NodeLease:
         """Takes effect at once if it differs from what was wanted before."""
         if wanted != self.wanted:
             self.wanted = wanted
+            known, due = self._due, self._clock.monotonic() + LEASE_S
+            self._due = {each.id: known.get(each.id, due) for each in wanted}
+            self.lapsed |= {gone for gone in known.keys() - self._due.keys() if known[gone] < due - LEASE_S}
             self._wake.set()
 
     @property
@@ -64,8 +74,12 @@ class NodeLease:
         return self.confirmed == self.wanted
 
     def free_at(self) -> float:
-        """Monotonic time from when on nothing that was once confirmed can still stand in the kernel."""
-        return 0.0 if self._sent_at is None else self._sent_at + LEASE_MS / 1000
+        """Monotonic time from when on nothing that the agent was ever told can still stand in the kernel."""
+        return self._free_at
+
+    def overdue(self, fault: str) -> bool:
+        """Whether the fault is wanted here and does not stand, as far as is known: nobody renewed it."""
+        return self._due.get(fault, math.inf) < self._clock.monotonic()
 
     async def run(self) -> None:
         """Renews until cancelled. A node on which nothing is wanted is left alone once its agent has
@@ -84,18 +98,17 @@ class NodeLease:
 
     async def _renew(self) -> None:
         wanted = self.wanted
-        sent_at = self._clock.monotonic()
         try:
-            if self.found is None:
-                self.found = _standing(await self._agents.standing(self.node))
-            status = await self._agents.put(self.node, WantedInjections(OWNER, wanted))
+            status, sent_at = await self._tell(wanted)
         except AgentError as error:
             if str(error) != self.error:
                 log.warning("%s", error)
-            self.error = str(error)
+            self.error, self._agents_clock = str(error), None
         else:
             self._note_lapses(wanted)
-            self.error, self.confirmed, self._sent_at = "", wanted, sent_at
+            self.error, self.confirmed = "", wanted
+            self._free_at = sent_at + LEASE_S
+            self._due |= {each.id: sent_at + LEASE_S for each in wanted if each.id in self._due}
             self.applied = {
                 (state.id, state.pod.name): "" if state.applied else state.message or "not applied"
                 for state in status.injections
@@ -104,12 +117,33 @@ class NodeLease:
         answered, self.next_answer = self.next_answer, asyncio.get_running_loop().create_future()
         answered.set_result(None)
 
+    async def _tell(self, wanted: tuple[PartitionInjection, ...]) -> tuple[InjectionsStatus, float]:
+        """What the agent answered, and when it was told at the earliest. Raises AgentError.
+
+        After an error its clock is asked first: a request without the time until when it is valid could be
+        done when nobody counts on it any more.
+        """
+        if self._agents_clock is None:
+            asked_at = self._clock.monotonic()
+            standing = await self._agents.standing(self.node)
+            self._agents_clock = (standing.clock_ms, asked_at)
+            if self.found is None:
+                self.found = _standing(standing)
+        clock_ms, asked_at = self._agents_clock
+        sent_at = self._clock.monotonic()
+        valid_until_ms = clock_ms + int((sent_at - asked_at) * 1000) + VALID_MS
+        try:
+            status = await self._agents.put(self.node, WantedInjections(OWNER, wanted, valid_until_ms))
+        except AgentError as error:
+            if error.unsure and wanted:
+                self._free_at = sent_at + REQUEST_TIMEOUT_S + LEASE_S
+            raise
+        self._agents_clock = (status.clock_ms, sent_at)
+        return status, sent_at
+
     def _note_lapses(self, wanted: tuple[PartitionInjection, ...]) -> None:
-        if self._sent_at is None or self.confirmed is None:
-            return
-        if self._clock.monotonic() - self._sent_at > LEASE_MS / 1000:
-            before = {injection.id for injection in self.confirmed}
-            self.lapsed |= before & {injection.id for injection in wanted}
+        before = {injection.id for injection in self.confirmed or ()}
+        self.lapsed |= {each.id for each in wanted if each.id in before and self.overdue(each.id)}
 
 
 class Leases:
@@ -157,16 +191,22 @@ class Leases:
             await asyncio.wait(answers, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     def interrupted(self, fault_id: str) -> bool:
-        """Whether the fault's lease may have run out on some node since it was injected."""
+        """Whether the fault's lease ran out on some node since that was noted last, and does so no more."""
         return any(fault_id in lease.lapsed for lease in self._nodes.values())
 
-    def overdue(self, fault_id: str) -> bool:
-        """Whether the fault was confirmed on some node longer ago than its lease lasts."""
-        return any(
-            lease.free_at() < self._clock.monotonic()
-            for lease in self._nodes.values()
-            if any(injection.id == fault_id for injection in lease.confirmed or ())
-        )
+    def note_interruption(self, fault_id: str) -> None:
+        """It has been written down."""
+        for lease in self._nodes.values():
+            lease.lapsed.discard(fault_id)
+
+    def forget(self, known: Collection[str]) -> None:
+        """Keeps nothing of faults that are not known any more."""
+        for lease in self._nodes.values():
+            lease.lapsed &= set(known)
+
+    def overdue(self, fault_id: str) -> list[NodeLease]:
+        """The nodes on which the fault is wanted and was not confirmed for longer than its lease lasts."""
+        return [lease for lease in self._nodes.values() if lease.overdue(fault_id)]
 
     async def close(self) -> None:
         """Stops renewing. What stands ends with its lease."""

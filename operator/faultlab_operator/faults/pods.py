@@ -21,11 +21,17 @@ class PodAt:
     address: str
 
 
+def lacks_ipv4(pod: Mapping[str, Any]) -> bool:
+    """Whether it has addresses, and no IPv4 one among them: the agents cut by IPv4 addresses."""
+    addresses = _addresses(pod)
+    return bool(addresses) and all(":" in address for address in addresses)
+
+
 def located(pod: Mapping[str, Any]) -> PodAt | None:
-    """The pod's place, or None as long as it has no address or no container."""
+    """The pod's place, or None as long as it has no IPv4 address or no container."""
     status = pod.get("status") or {}
     node = (pod.get("spec") or {}).get("nodeName")
-    address = status.get("podIP")
+    address = next((each for each in _addresses(pod) if ":" not in each), None)
     container = next(
         (each["containerID"] for each in status.get("containerStatuses") or () if each.get("containerID")),
         None,
@@ -53,3 +59,10 @@ def injections(
         at = pods[name]
         by_node.setdefault(at.node, []).append(Deafness(at.ref, tuple(sorted(unheard[name]))))
     return {node: PartitionInjection(fault_id, lease_ms, tuple(deaf)) for node, deaf in by_node.items()}
+
+
+def _addresses(pod: Mapping[str, Any]) -> list[str]:
+    """The pod's addresses; with two address families the cluster's first one is the first."""
+    status = pod.get("status") or {}
+    several = [str(each["ip"]) for each in status.get("podIPs") or () if each.get("ip")]
+    return several or ([str(status["podIP"])] if status.get("podIP") else [])

@@ -112,6 +112,7 @@ class PartitionReconciler:
     def _forget_gone(self) -> None:
         known = {fault_id(obj) for obj in self._services.cache.list(KIND)}
         self._mine &= known
+        self._leases.forget(known)
         self._proven = {fault: pods for fault, pods in self._proven.items() if fault in known}
 
     def _any_wanted(self) -> bool:
@@ -239,6 +240,8 @@ class PartitionReconciler:
         await self._note_interruption(obj, write)
         await self._note_absence(obj, write)
         await self._note_restarts(obj, write)
+        if self._leases.overdue(fault_id(obj)):
+            return self._pause(partition)
         if not write.is_true("EffectObserved"):
             return await self._prove_cut(obj, write)
         side = partition.spec.topology.with_
@@ -247,21 +250,27 @@ class PartitionReconciler:
         return self._pause(partition)
 
     async def _note_interruption(self, obj: Object, write: Writer) -> None:
-        """Says so when the cut did not stand all the time: nobody renewed its lease."""
+        """Says so when the cut does not stand, or did not all the time: nobody renewed its lease."""
         fault = fault_id(obj)
         lapsed = self._leases.interrupted(fault)
         if fault not in self._mine:
             nodes = self._leases.nodes_of(fault)
             await self._leases.settle(nodes, AGENT_WAIT_S)
-            lapsed = lapsed or any(lease.found is not None and fault not in lease.found for lease in nodes)
             if all(lease.settled for lease in nodes):
                 self._mine.add(fault)
-        if lapsed and not write.is_true("Interrupted"):
+                lapsed = lapsed or any(lease.found is None or fault not in lease.found for lease in nodes)
+        away = self._leases.overdue(fault)
+        if away and write.reason("EffectObserved") != "LeaseRanOut":
+            where = ", ".join(lease.node for lease in away)
+            write.condition("EffectObserved", None, "LeaseRanOut", f"nothing of it stands on node {where}")
+            await self._interrupted(write, f"nothing is cut on node {where} until its agent is back")
+        elif lapsed and not away:
             write.condition("EffectObserved", None, "Probing", "injected again")
             until = write.partition.status.heals_at
             await self._interrupted(write, f"the cut healed for a while and stands again until {until}")
+            self._leases.note_interruption(fault)
 
-    async def _note_early_end(self, obj: Object, write: Writer, nodes: list[NodeLease], late: bool) -> None:
+    async def _note_early_end(self, obj: Object, write: Writer, nodes: list[NodeLease]) -> None:
         """Says so when the cut may have ended before its time: nobody saw it stand to its end.
 
         An operator that comes back after the end knows that it stood if the agents still found it, or if
@@ -272,7 +281,7 @@ class PartitionReconciler:
             return
         outlasted = write.partition.spec.duration.ms <= LEASE_MS
         found = all(lease.found is not None and fault in lease.found for lease in nodes)
-        stood = found or outlasted if fault not in self._mine else not late
+        stood = found or outlasted or fault in self._mine
         if not stood or self._leases.interrupted(fault):
             await self._interrupted(write, "the cut may have healed before its time")
 
@@ -322,7 +331,6 @@ class PartitionReconciler:
         return True
 
     async def _heal(self, obj: Object, write: Writer) -> float | None:
-        overdue = self._leases.overdue(fault_id(obj))
         self._leases.sync()
         nodes = [self._leases.node(name) for name in sorted({at.node for at in self._pods_of(obj).values()})]
         late = await self._leases.settle(nodes, AGENT_WAIT_S)
@@ -331,7 +339,7 @@ class PartitionReconciler:
             write.condition("Healed", None, "Healing", _problem(fault_id(obj), nodes, late))
             await write.save()
             return SOON_S
-        await self._note_early_end(obj, write, nodes, overdue)
+        await self._note_early_end(obj, write, nodes)
         status = write.partition.status
         status.healed_at = rfc3339(now.now())
         if not status.injected_at:

@@ -43,6 +43,11 @@ class Writer:
         conditions = self.partition.status.conditions
         return next((each.last_transition_time for each in conditions if each.type == condition), None)
 
+    def reason(self, condition: str) -> str | None:
+        """The condition's reason; None where there is none."""
+        conditions = self.partition.status.conditions
+        return next((each.reason for each in conditions if each.type == condition), None)
+
     def condition(self, kind: str, value: bool | None, reason: str, message: str) -> None:
         """True, False for good, or None while it is not decided."""
         status = self.partition.status

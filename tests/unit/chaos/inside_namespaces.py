@@ -211,6 +211,24 @@ async def test_sigterm_leaves_the_cut_to_its_lease_if_told_so(node: Node) -> Non
         assert not heard(sender, receiver)
 
 
+@pytest.mark.parametrize("valid_ms", [200, 0])
+async def test_what_a_stopped_agent_was_told_is_done_later_only_if_it_is_still_valid(
+    node: Node, valid_ms: int
+) -> None:
+    a, b, _ = node.pods
+    clock_ms = (await node.ask(wire.InjectionsStatus, "GET", "/v1/injections")).clock_ms
+    assert node.agent is not None
+    node.agent.send_signal(signal.SIGSTOP)
+    valid_until_ms = clock_ms + valid_ms if valid_ms else 0
+    wanted = wire.WantedInjections(OWNER, (injection("ghost", deaf(b, a)),), valid_until_ms)
+    asked = asyncio.create_task(node.call("PUT", "/v1/injections", wanted))
+    await until("it is too late", lambda: time.monotonic() * 1000 > clock_ms + 400)
+    assert not asked.done()
+    node.agent.send_signal(signal.SIGCONT)
+    status, answer = await asked
+    assert (status, bool(b.tables())) == ((409, False) if valid_ms else (200, True)), answer
+
+
 async def test_a_pod_that_is_not_here_is_not_applied_and_the_others_are(node: Node) -> None:
     a, b, _ = node.pods
     stranger = wire.Deafness(wire.PodRef("faultlab", "demo-9", "containerd://" + "f" * 64), (a.address,))

@@ -131,9 +131,12 @@ async def test_an_agent_that_is_away_for_longer_than_the_lease_interrupts_the_fa
         lab.agents.down = {"node-0"}
         await until(lambda: lab.conditions(key).get("Renewed") == "False")
         assert "node-0 cannot be reached" in lab.message(key, "Renewed")
+        assert lab.conditions(key)["EffectObserved"] == "True"
         await until(lambda: not lab.agents.cut_on("node-0"), within_s=4.0)
+        await until(lambda: lab.conditions(key).get("Interrupted") == "True", within_s=1.0)
+        assert "nothing is cut on node node-0" in lab.message(key, "Interrupted")
+        assert lab.conditions(key)["EffectObserved"] == "Unknown"
         lab.agents.down = set()
-        await until(lambda: lab.conditions(key).get("Interrupted") == "True")
         await until(lambda: lab.agents.cut_on("node-0") and lab.conditions(key)["Renewed"] == "True")
         await until(lambda: lab.conditions(key)["EffectObserved"] == "True")
 
@@ -323,6 +326,12 @@ async def test_a_partition_waits_for_a_leader_and_then_cuts_it_off(lab: Lab) -> 
     assert lab.status(key)["leaderAtInjection"] == "demo-1"
 
 
+def _pod_elsewhere(lab: Lab, name: str, address: str) -> None:
+    status = {"phase": "Running", "podIP": address, "containerStatuses": [{"containerID": f"x://{name}"}]}
+    metadata = {"name": name, "namespace": "else", "uid": name}
+    lab.kube._put({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "node-0"}, "status": status})
+
+
 def _elsewhere(lab: Lab) -> None:
     """A namespace in which pods of another system have the same names."""
     labels = {"faultlab.dev/chaos": "enabled"}
@@ -364,3 +373,72 @@ async def test_a_partition_from_another_namespace_meets_the_one_that_stands(lab:
         )
         await until(lambda: lab.cache.get(*second) and lab.conditions(second).get("Selected") == "False")
     assert "first partitions demo already" in lab.message(second, "Selected")
+
+
+async def test_an_address_that_went_to_a_pod_of_another_system_is_not_cut_any_more(lab: Lab) -> None:
+    key = await lab.partition(topology=MINORITY, duration="60s")
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("observedAt"))
+        cut_off = lab.status(key)["cutOff"]
+        outside = next(name for name in MEMBERS if name not in cut_off)
+        address = lab.agents.addresses[outside]
+        gone = lab.cache.get("Pod", NAMESPACE, outside)
+        assert gone is not None
+
+        def sources() -> set[str]:
+            held = [each for faults in lab.agents.held.values() for _, each in faults.values()]
+            return {source for each in held for deaf in each.deaf for source in deaf.sources}
+
+        assert address in sources()
+        lab.cache.drop(gone)
+        _pod_elsewhere(lab, "stranger", address)
+        await until(lambda: address not in sources(), within_s=0.5)
+        lab.pod(outside, "10.0.0.99", "node-1", uid="2")
+        await until(lambda: "10.0.0.99" in sources(), within_s=0.5)
+        assert address not in sources()
+
+
+async def test_a_pod_that_ended_and_kept_its_address_in_the_status_is_not_cut_any_more(lab: Lab) -> None:
+    key = await lab.partition(topology=MINORITY, duration="60s")
+    async with driven(lab, key):
+        await until(lambda: lab.status(key).get("observedAt"))
+        inside = lab.status(key)["cutOff"][0]
+        assert any(lab.agents.is_cut(inside, name) for name in MEMBERS)
+        pod = lab.cache.get("Pod", NAMESPACE, inside)
+        assert pod is not None
+        lab.kube._put({**pod, "status": {**pod["status"], "phase": "Failed"}})
+        await until(lambda: not any(lab.agents.is_cut(inside, name) for name in MEMBERS), within_s=0.5)
+
+
+@pytest.mark.parametrize("addresses", [["fd00::7"], ["fd00::7", "10.0.0.7"]])
+async def test_pods_are_cut_by_their_ipv4_address_or_the_fault_is_refused(
+    lab: Lab, addresses: list[str]
+) -> None:
+    lab.pod("demo-0", "10.0.0.7", "node-0")
+    pod = lab.cache.get("Pod", NAMESPACE, "demo-0")
+    assert pod is not None
+    given = {"podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses]}
+    lab.kube._put({**pod, "status": {**pod["status"], **given}})
+    key = await lab.partition(topology=MINORITY)
+    async with driven(lab, key):
+        if len(addresses) > 1:
+            await until(lambda: lab.status(key).get("observedAt"))
+            return
+        await until(lambda: lab.conditions(key).get("Selected") == "False")
+    assert "pod demo-0 has only the address fd00::7" in lab.message(key, "Selected")
+    assert not lab.agents.puts
+
+
+async def test_a_second_lapse_is_told_like_the_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faultlab_operator.faults.leases.LEASE_S", 0.4)
+    monkeypatch.setattr("faultlab_operator.faults.leases.RENEW_EVERY_S", 0.1)
+    key = await lab.partition(topology=MINORITY, duration="60s")
+    async with driven(lab, key):
+        for _ in range(2):
+            await until(lambda: lab.conditions(key).get("EffectObserved") == "True")
+            lab.agents.down = {"node-0"}
+            await until(lambda: lab.conditions(key)["EffectObserved"] == "Unknown")
+            assert "node-0" in lab.message(key, "EffectObserved")
+            lab.agents.down = set()
+        await until(lambda: lab.conditions(key).get("EffectObserved") == "True")
+    assert [reason for reason, _ in lab.kube.events].count("Interrupted") == 4, "away and back, twice"
