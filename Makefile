@@ -54,6 +54,7 @@ types: install ## mypy, strict
 generate: install ## Write the CRDs from the typed resources, for the package and the chart
 	$(BIN)/python -m faultlab_operator.api.generate \
 	  --output operator/faultlab_operator/api/crds --output charts/faultlab/files/crds
+	@if command -v helm >/dev/null; then $(MAKE) --no-print-directory golden; fi
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command 'make lock'

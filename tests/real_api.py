@@ -43,10 +43,13 @@ class RealApi:
     """A kube-apiserver with an etcd of its own, which keep their files in `folder`.
 
     With `accounts` pods need and get their namespace's ServiceAccount, as on a cluster: call
-    `start_controllers` then, which create it. `stop` ends everything.
+    `start_controllers` then, which create it. With `rbac` accounts may do what roles say, and these tests
+    everything. `stop` ends everything.
     """
 
-    def __init__(self, folder: Path, programs: Programs, *, accounts: bool = False) -> None:
+    def __init__(
+        self, folder: Path, programs: Programs, *, accounts: bool = False, rbac: bool = False
+    ) -> None:
         self._folder = folder
         self._programs = programs
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -79,7 +82,8 @@ class RealApi:
             f"--service-account-key-file={self._key}",
             f"--service-account-signing-key-file={self._key}",
             "--service-account-issuer=https://tests.invalid",
-            "--authorization-mode=AlwaysAllow",
+            "--allow-privileged",
+            f"--authorization-mode={'RBAC' if rbac else 'AlwaysAllow'}",
             *(() if accounts else ("--disable-admission-plugins=ServiceAccount",)),
             "--service-cluster-ip-range=10.0.0.0/24",
         )
@@ -101,14 +105,14 @@ class RealApi:
             f"--root-ca-file={self._folder / 'certs' / 'apiserver.crt'}",
         )
 
-    def kubeconfig(self) -> str:
-        """For clients that want one; YAML."""
+    def kubeconfig(self, token: str = TOKEN) -> str:
+        """For clients that want one; YAML. With another token than the tests' own it is for its account."""
         cluster = {"server": self.url, "insecure-skip-tls-verify": True}
         document = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "tests", "cluster": cluster}],
-            "users": [{"name": "tests", "user": {"token": TOKEN}}],
+            "users": [{"name": "tests", "user": {"token": token}}],
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
             "current-context": "tests",
         }

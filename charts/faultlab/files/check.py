@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def holds(check: Callable[[], str], deadline: float) -> bool:
 def main() -> int:
     deadline = time.monotonic() + PATIENCE_S
     checks: list[Callable[[], str]] = [operator_is_ready, agents_are_ready]
-    checks += [lambda plural=plural: kind_answers(plural) for plural in os.environ["KINDS"].split(",")]
+    checks += [partial(kind_answers, plural) for plural in os.environ["KINDS"].split(",")]
     results = [holds(check, deadline) for check in checks]
     return 0 if all(results) else 1
 
