@@ -79,3 +79,8 @@ def custom(kind: str, name: str, spec: Any = None, **more: Any) -> Object:
     """An object of such a CRD."""
     obj = {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, **more}
     return obj if spec is None else {**obj, "spec": spec}
+
+
+def going(_code: int, body: Any) -> bool:
+    """That the deletion of an object has begun, for `until`."""
+    return "deletionTimestamp" in body.get("metadata", {})
