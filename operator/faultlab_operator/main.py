@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from faultlab_operator.core.settings import Settings
-from faultlab_operator.errors import OperatorError
+from faultlab_operator.errors import BadSetting, OperatorError
 
 log = logging.getLogger("faultlab_operator")
 
@@ -62,8 +62,12 @@ def _log_to_stderr(debug: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     options = _parser().parse_args(argv)
-    settings = _settings(options)
-    _log_to_stderr(settings.debug)
+    _log_to_stderr(options.debug)
+    try:
+        settings = _settings(options)
+    except BadSetting as error:
+        log.error("%s", error)
+        return 2
     sys.modules.update(dict.fromkeys(UNUSED_CLIENTS))  # type: ignore[arg-type]
     from faultlab_operator.process import Operator
 

@@ -1,13 +1,15 @@
 """The operator's parts put together.
 
 kopf's watches fill the cache, the cache's changes wake the work queue, the queue runs the kinds'
-reconcilers. Everything else hangs on `Services`.
+reconcilers. Everything else hangs on `Services`. Nothing acts before the leader lock is held, nor after
+it was lost: then the process ends.
 """
 
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
@@ -15,21 +17,26 @@ import kopf
 
 from faultlab_operator.core import Cache, Key, Reconciler, Services, Settings, SystemClock, WorkQueue
 from faultlab_operator.core.cache import Object
-from faultlab_operator.errors import OperatorError
+from faultlab_operator.errors import KubeError
+from faultlab_operator.faults.agents import Agents
 from faultlab_operator.faults.reconciler import PartitionReconciler
 from faultlab_operator.handlers import watch
 from faultlab_operator.handlers.elections import ElectionAnnouncer
 from faultlab_operator.handlers.loadtest import LoadTestReconciler
 from faultlab_operator.handlers.raftcluster import RaftClusterReconciler
 from faultlab_operator.http import server
+from faultlab_operator.kube.agent_key import AgentKey
 from faultlab_operator.kube.client import KubeClient
 from faultlab_operator.kube.connection import Connection, find_connection
+from faultlab_operator.kube.lease import LeaderLock
 from faultlab_operator.members import LoadsHub, MembersHub
+from faultlab_operator.scenario.keeping import RunKeeper
 from faultlab_operator.scenario.reconciler import ScenarioReconciler
+from faultlab_operator.scenario.store import RunStore
 
 log = logging.getLogger(__name__)
 
-LISTS_PATIENCE_S: Final = 60.0
+API_PATIENCE_S: Final = 60.0
 """How long the API server may be away at the start before the process gives up and is restarted."""
 
 REFILL_S: Final = 60.0
@@ -51,12 +58,20 @@ class Operator:
         self._kopf_settings = _kopf_settings()
         self._stop = asyncio.Event()
         self._watches: asyncio.Task[None] | None = None
+        self._store = RunStore(settings.data_dir)
+        self._filled = False
 
     async def run(self) -> None:
-        """Serves until SIGTERM or SIGINT. Raises OperatorError if it cannot start."""
+        """Serves until SIGTERM or SIGINT. Raises OperatorError if it cannot start, or must not go on."""
+        self._take_signals()
         connection = find_connection(self._kopf_settings)
+        # The lock's renewals wait behind no other requests, and are the writes that need no lock.
+        own = KubeClient(connection, Cache())
+        lock = LeaderLock(own, self._clock, self._settings.namespace, self._settings.identity)
+        key = AgentKey(own, self._clock, self._settings.namespace)
         async with (
-            KubeClient(connection, self._cache) as kube,
+            own,
+            KubeClient(connection, self._cache, may_write=lambda: lock.held) as kube,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         ):
             members, loads = MembersHub(http), LoadsHub(http)
@@ -70,11 +85,11 @@ class Operator:
                 http=http,
                 wake=self._queue.wake,
             )
+            agents = Agents(self._cache, http, self._settings.namespace, key, may_act=lambda: lock.held)
             self._connect(members, loads)
-            pages = await server.start(services, self._settings.http_port)
+            pages = await server.start(services, self._store, lambda: self._unready(lock))
             try:
-                await self._fill(kube)
-                await self._serve(connection, services)
+                await self._until_stopped(self._lead(connection, services, agents, lock, key))
             finally:
                 await pages.close()
                 await members.close()
@@ -82,10 +97,48 @@ class Operator:
                 if self._watches is not None:
                     await _end([self._watches])
 
-    async def _serve(self, connection: Connection, services: Services) -> None:
+    def _unready(self, lock: LeaderLock) -> str | None:
+        """Why this process does not serve resources; None when it does."""
+        if not lock.held:
+            return "the leader lock is not held"
+        return None if self._filled else "the caches are not filled yet"
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Works until told to stop; then the work is cancelled, and tidies up."""
+        working, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not working.done():
+            working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+    async def _lead(
+        self, connection: Connection, services: Services, agents: Agents, lock: LeaderLock, key: AgentKey
+    ) -> None:
+        """Waits for the lock, serves for as long as it is held, and gives it to whoever is next."""
+        await self._patiently(key.establish)  # first: agents that are new wait for it, whoever leads
+        await lock.acquire()
+        keeping = asyncio.create_task(lock.keep(), name="leader lock")
+        try:
+            await self._patiently(
+                lambda: watch.fill(self._cache, services.kube, self._settings.seen_namespaces)
+            )
+            self._filled = True
+            await self._serve(connection, services, agents, keeping)
+        finally:
+            await _end([keeping])
+            await lock.release()
+
+    async def _serve(
+        self, connection: Connection, services: Services, agents: Agents, keeping: asyncio.Task[None]
+    ) -> None:
         """kopf and the background tasks side by side; the end of one is the end of all."""
         announcer = ElectionAnnouncer(services.kube, services.cache, services.members, services.clock)
-        partitions, scenarios = PartitionReconciler(services), ScenarioReconciler(services)
+        partitions, scenarios = (
+            PartitionReconciler(services, agents),
+            ScenarioReconciler(services, self._store),
+        )
         reconcilers: dict[str, Reconciler] = {
             "RaftCluster": RaftClusterReconciler(services, announcer),
             "LoadTest": LoadTestReconciler(services),
@@ -99,13 +152,13 @@ class Operator:
             asyncio.create_task(self._queue.run(reconcilers), name="work queue"),
             asyncio.create_task(announcer.run(), name="announcer"),
             asyncio.create_task(self._refill(services.kube), name="refill"),
-            asyncio.create_task(self._stop.wait(), name="stop"),
+            asyncio.create_task(RunKeeper(services, self._store).run(), name="artifacts"),
         ]
         log.info(
             "serving %s in %s", ", ".join(reconcilers), self._settings.watch_namespaces or "all namespaces"
         )
         try:
-            done, _ = await asyncio.wait([watches, *ours], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([watches, keeping, *ours], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
@@ -118,12 +171,10 @@ class Operator:
 
     async def _watch(self) -> None:
         """kopf, for as long as the operator runs."""
-        namespaces = self._settings.watch_namespaces
-        scope: dict[str, Any] = {"clusterwide": True}
-        if namespaces:
-            scope = {"namespaces": sorted({*namespaces, self._settings.namespace})}
+        namespaces = self._settings.seen_namespaces
+        scope: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
         ready = asyncio.Event()
-        taking_over = asyncio.create_task(self._take_signals(ready), name="signals")
+        taking_over = asyncio.create_task(self._take_signals_back(ready), name="signals")
         try:
             await kopf.operator(
                 registry=self._registry,
@@ -135,20 +186,24 @@ class Operator:
         finally:
             taking_over.cancel()
 
-    async def _take_signals(self, ready: asyncio.Event) -> None:
+    async def _take_signals_back(self, ready: asyncio.Event) -> None:
         """kopf's own way to end waits up to 5 s for tasks that are not its; ours comes first."""
         await ready.wait()
+        self._take_signals()
+
+    def _take_signals(self) -> None:
+        """From the start: as PID 1 of a container a process without handlers does not end at all."""
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signal_number, self._stop.set)
 
-    async def _fill(self, kube: KubeClient) -> None:
-        """The first lists, waiting for an API server that is not there yet."""
-        deadline = self._clock.monotonic() + LISTS_PATIENCE_S
+    async def _patiently(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Asks the API server, waiting for one that is not there yet."""
+        deadline = self._clock.monotonic() + API_PATIENCE_S
         while True:
             try:
-                await watch.fill(self._cache, kube, self._settings.watch_namespaces)
-                break
-            except OperatorError as error:
+                await ask()
+                return
+            except KubeError as error:
                 if self._clock.monotonic() > deadline:
                     raise
                 log.warning("%s; trying again", error)
@@ -159,8 +214,8 @@ class Operator:
         while True:
             await asyncio.sleep(REFILL_S)
             try:
-                await watch.fill(self._cache, kube, self._settings.watch_namespaces)
-            except OperatorError as error:
+                await watch.fill(self._cache, kube, self._settings.seen_namespaces)
+            except KubeError as error:
                 log.warning("%s; listing again in %d s", error, REFILL_S)
 
     def _connect(self, members: MembersHub, loads: LoadsHub) -> None:

@@ -113,7 +113,7 @@ class LoadTestStatus(Status):
     operations_per_second: float | None = Field(default=None, ge=0, description="In the last second.")
     p50_ms: float | None = Field(default=None, ge=0)
     p99_ms: float | None = Field(default=None, ge=0)
-    url: Text | None = Field(default=None, description="Locust's own page, through the API server's proxy.")
+    url: Text | None = Field(default=None, description="Locust's own page, where browsers reach it.")
     pod: str | None = Field(default=None, max_length=63)
 
 

@@ -24,6 +24,21 @@ Quantity = Annotated[
 """A Kubernetes quantity, `256Mi` or `50m`."""
 
 
+_PART = "[a-z0-9]+([._-]+[a-z0-9]+)*"
+_IMAGE = (
+    rf"^([a-zA-Z0-9.-]+(:[0-9]+)?/)?{_PART}(/{_PART})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+)
+
+Image = Annotated[
+    str,
+    worded(
+        _IMAGE, "write an image as REPOSITORY:TAG or REPOSITORY@sha256:DIGEST: faultlab/faultlab:0.1.0", 512
+    ),
+]
+"""A container image's name; Kubernetes itself takes almost anything here and fails at the pull."""
+
+
 def _written(*names: str) -> str:
     """CEL: each of these durations is well-formed (another rule says so when it is not)."""
     return " && ".join(f"self.{name}.matches('{cel_pattern()}')" for name in names)
@@ -96,6 +111,11 @@ class RaftClusterSpec(Model):
     check_quorum: bool = Field(
         default=True, description="A leader that does not hear a majority for an election timeout steps down."
     )
+    image: Image | None = Field(
+        default=None,
+        description="The members' image; the operator's own default when left out. Another one is rolled "
+        "out, one member at a time.",
+    )
     storage: Storage = Field(default_factory=Storage)
     resources: Resources = Field(default_factory=Resources)
     testing: Testing | None = Field(
@@ -152,6 +172,9 @@ class RaftClusterStatus(Status):
 
     replicas: int | None = Field(default=None, ge=0, description="Member pods that exist.")
     ready_replicas: int | None = Field(default=None, ge=0, description="Members that are ready.")
+    updated_replicas: int | None = Field(
+        default=None, ge=0, description="Members that run what the spec says now."
+    )
     ready_members: str | None = Field(
         default=None, max_length=16, description="As `kubectl get` shows it: 5/5."
     )
@@ -178,6 +201,9 @@ class RaftCluster(Resource):
         Column("Leader", ".status.leader", description="The member that leads the highest term."),
         Column("Term", ".status.term", "integer", "The highest term known."),
         Column("Members", ".status.readyMembers", description="Ready members of those wanted."),
+        Column(
+            "Updated", ".status.updatedReplicas", "integer", "Members that run the current spec.", wide=True
+        ),
         Column("Reads", ".spec.reads", description="What reads promise.", wide=True),
         AGE,
     )
@@ -202,6 +228,7 @@ class RaftCluster(Resource):
 
 
 __all__ = [
+    "Image",
     "MemberStatus",
     "Quantity",
     "RaftCluster",

@@ -251,6 +251,11 @@ class ScenarioStatus(Status):
     faults: list[ScenarioFault] = Field(default_factory=list, max_length=32)
     checks: list[ScenarioCheck] = Field(default_factory=list, max_length=32)
     artifacts: list[Annotated[str, Field(max_length=128)]] = Field(default_factory=list, max_length=16)
+    report_url: Text | None = Field(
+        default=None,
+        alias="reportURL",
+        description="The finished run's report, where browsers reach it.",
+    )
 
 
 class Scenario(Resource):
@@ -266,6 +271,7 @@ class Scenario(Resource):
             "Failover", ".status.failover", description="From the last write of the old leader to the next."
         ),
         Column("Title", ".spec.title", wide=True),
+        Column("Report", ".status.reportURL", wide=True),
         AGE,
     )
     root_rules: ClassVar[tuple[Rule, ...]] = (

@@ -7,7 +7,6 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from faultlab.contract.load import LoadStatus
-from faultlab.contract.ports import LOCUST_PORT
 from faultlab_operator.api import Condition, LoadTest, LoadTestStatus, RaftCluster
 from faultlab_operator.core import Key, Services
 from faultlab_operator.errors import Refused
@@ -164,7 +163,7 @@ class LoadTestReconciler:
             "pod": pod or load.status.pod,
         }
         if changes["pod"] is not None:
-            changes["url"] = page_url(self._services.settings.pages_url, metadata.namespace, changes["pod"])
+            changes["url"] = page_url(self._services.settings.locust_url, metadata.namespace, changes["pod"])
         if numbers is not None:
             changes |= _numbers(numbers)
         status: LoadTestStatus = load.status.model_copy(update=changes)
@@ -185,9 +184,9 @@ class LoadTestReconciler:
         await self._services.kube.patch_status("LoadTest", metadata["namespace"], metadata["name"], status)
 
 
-def page_url(pages_url: str, namespace: str, pod: str) -> str:
-    """Locust's own page through the API server's proxy; without an address in front if none is known."""
-    return f"{pages_url}/api/v1/namespaces/{namespace}/pods/{pod}:{LOCUST_PORT}/proxy/"
+def page_url(locust_url: str, namespace: str, pod: str) -> str | None:
+    """Locust's own page by way of the operator; None where people's browsers do not reach that."""
+    return f"{locust_url}/{namespace}/{pod}/" if locust_url else None
 
 
 def _numbers(status: LoadStatus) -> dict[str, Any]:

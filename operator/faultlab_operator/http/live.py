@@ -13,7 +13,7 @@ from faultlab_operator.core.clock import parse_rfc3339
 from faultlab_operator.faults.standing import cut_edges, is_wanted
 from faultlab_operator.scenario.machine import expected_ms, fault_name
 from faultlab_operator.scenario.manifests import load_name
-from faultlab_operator.scenario.record import ARTIFACTS, EVENTS_FILE
+from faultlab_operator.scenario.record import EVENTS_FILE
 from faultlab_operator.scenario.store import RunStore
 
 MAX_EVENTS = 500
@@ -41,7 +41,7 @@ class LiveViews:
             return None
         scenario = Scenario.parse(obj)
         status = scenario.status
-        directory = self._store.find(namespace, name, scenario.metadata.uid)
+        stored = self._store.find(namespace, name, scenario.metadata.uid)
         return LiveView(
             name=name,
             namespace=namespace,
@@ -52,12 +52,10 @@ class LiveViews:
             members=self._members(scenario),
             cut_edges=self._cut_edges(scenario),
             load=self._services.loads.status(namespace, load_name(scenario)),
-            events=() if directory is None else self._tail(directory).after(after),
+            events=() if stored is None else self._tail(stored.path).after(after),
             verdict=status.verdict,
             reasons=tuple(status.reasons),
-            artifacts=tuple(
-                name for name in ARTIFACTS if directory is not None and (directory / name).is_file()
-            ),
+            artifacts=() if stored is None else tuple(stored.summary.files),
         )
 
     def _elapsed_ms(self, scenario: Scenario) -> int:

@@ -1,9 +1,10 @@
 """Every load pod that the operator follows."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ import msgspec
 
 from faultlab.contract.load import LoadStatus
 from faultlab.contract.ports import LOCUST_PORT
-from faultlab_operator.errors import MemberUnreachable
+from faultlab_operator.errors import MemberUnreachable, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,6 @@ SLOW_S: Final = 1.0
 IDLE_S: Final = 10.0
 """Between polls of a load that has finished."""
 POLL_TIMEOUT_S: Final = 1.0
-LONGEST_HISTORY: Final = 2 * 1024**3
-"""Bytes; a history longer than this is refused rather than filling the operator's disk."""
-
 _decode = msgspec.json.Decoder(LoadStatus).decode
 
 
@@ -118,7 +116,7 @@ class LoadsHub:
         load = self._loads.get((namespace, name))
         return load is not None and load.reachable
 
-    @contextmanager
+    @contextlib.contextmanager
     def hurried(self, namespace: str, name: str) -> Iterator[None]:
         """While inside, the load is polled every FAST_S. Does nothing for one that is not followed."""
         load = self._loads.get((namespace, name))
@@ -148,10 +146,13 @@ class LoadsHub:
             raise MemberUnreachable(f"load {name}: finish: {error or type(error).__name__}") from error
         load.now.set()
 
-    async def fetch_history(self, namespace: str, name: str, path: Path, *, timeout_s: float = 60) -> int:
+    async def fetch_history(
+        self, namespace: str, name: str, path: Path, *, longest: int, timeout_s: float = 60
+    ) -> int:
         """Writes the history as it is now to `path`, and says how many bytes.
 
-        Raises MemberUnreachable if it cannot be had whole; `path` is then not touched.
+        Raises MemberUnreachable if it cannot be had whole, StorageError if it is longer than `longest`
+        bytes or the disk is full; `path` is then not touched.
         """
         load = self._at(namespace, name)
         partial = path.with_name(path.name + ".partial")
@@ -161,20 +162,25 @@ class LoadsHub:
                 f"{load.base}/faultlab/history", timeout=aiohttp.ClientTimeout(total=timeout_s)
             ) as response:
                 response.raise_for_status()
-                with partial.open("wb") as out:
+                with _on_disk():
+                    out = partial.open("wb", buffering=0)
+                with out:
                     async for chunk in response.content.iter_chunked(256 * 1024):
                         size += len(chunk)
-                        if size > LONGEST_HISTORY:
-                            raise MemberUnreachable(
-                                f"load {name}: its history is longer than {LONGEST_HISTORY} bytes; use a "
-                                "shorter run or a lower rate"
+                        if size > longest:
+                            raise StorageError(
+                                f"the history is longer than {longest} bytes: use a shorter run or a lower "
+                                "rate, or raise FAULTLAB_KEEP_BYTES, half of which one history may take"
                             )
-                        out.write(chunk)
-            partial.replace(path)
+                        with _on_disk():
+                            _write_whole(out, chunk)
+            with _on_disk():
+                partial.replace(path)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise MemberUnreachable(f"load {name}: history: {error or type(error).__name__}") from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
         return size
 
     def _at(self, namespace: str, name: str) -> _Load:
@@ -186,3 +192,19 @@ class LoadsHub:
     def _tell(self, key: tuple[str, str]) -> None:
         for listener in self._listeners:
             listener(*key)
+
+
+@contextlib.contextmanager
+def _on_disk() -> Iterator[None]:
+    """Tells errors of the operator's own disk from those of the connection, which is tried again."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError.after(error, "the history could not be kept") from error
+
+
+def _write_whole(out: FileIO, chunk: bytes) -> None:
+    """Unbuffered, so that what a full disk did not take is noticed here and not when the file is closed."""
+    left = memoryview(chunk)
+    while left:
+        left = left[out.write(left) :]

@@ -4,10 +4,12 @@ import logging
 
 from faultlab_operator.api import Scenario
 from faultlab_operator.core import Services
+from faultlab_operator.errors import StorageError
 from faultlab_operator.faults.standing import HEAL_NOW
 from faultlab_operator.render.common import SYSTEM_NAME
 from faultlab_operator.scenario import observing
 from faultlab_operator.scenario.cleaning import clean_up
+from faultlab_operator.scenario.keeping import longest_history
 from faultlab_operator.scenario.machine import Progress
 from faultlab_operator.scenario.manifests import fault_manifest, load_manifest, load_name, system_manifest
 from faultlab_operator.scenario.ownership import whose
@@ -58,8 +60,9 @@ class KubernetesWorld:
             load=load,
             faults={**faults, **observing.deleted_faults(scenario, faults)},
             history_collected=run.history_collected,
+            history_refused=run.history_refused,
             verdict=None if document is None else document.verdict,
-            judge_error=run.judge.error if run.judge is not None else "",
+            judge_error=run.unjudged or (run.judge.error if run.judge is not None else ""),
             lost=self._lost(),
         )
         return self.seen
@@ -87,6 +90,8 @@ class KubernetesWorld:
                 await clean_up(self._services, self._scenario)
 
     def _lost(self) -> str:
+        if self._run.recorder.trouble:
+            return self._run.recorder.trouble
         lost = {
             system.metadata.name: self._services.members.lost_events(self._namespace, system.metadata.name)
             for system in self._scenario.spec.systems
@@ -128,9 +133,17 @@ class KubernetesWorld:
     async def _collect(self) -> None:
         run, name = self._run, load_name(self._scenario)
         status = self._services.loads.status(self._namespace, name)
-        size = await self._services.loads.fetch_history(
-            self._namespace, name, run.directory / HISTORY_FILE, timeout_s=HISTORY_TIMEOUT_S
-        )
+        try:
+            size = await self._services.loads.fetch_history(
+                self._namespace,
+                name,
+                run.directory / HISTORY_FILE,
+                timeout_s=HISTORY_TIMEOUT_S,
+                longest=longest_history(self._services.settings),
+            )
+        except StorageError as error:
+            run.history_refused = str(error)
+            return
         run.history_complete = status is not None and status.phase == "finished"
         self._write_record()
         log.info("history of %s collected: %d bytes", self._scenario.metadata.name, size)
@@ -138,8 +151,12 @@ class KubernetesWorld:
     def _judge(self) -> None:
         if self._run.judge is not None:
             return
-        self._run.recorder.place()
-        self._write_record()
+        try:
+            self._run.recorder.place()
+            self._write_record()
+        except OSError as error:
+            self._run.unjudged = str(StorageError.after(error, "the run's record could not be written"))
+            return
         self._run.start_judge()
 
     def _write_record(self) -> None:

@@ -280,6 +280,8 @@ def _final_read(look: _Look) -> Step:
     late = () if elapsed_s <= limit_s else (f"the final read took longer than {limit_s:.0f} s",)
     if seen.history_collected:
         return look.on_to("Check", *late, *_unread(seen))
+    if seen.history_refused:
+        return look.on_to("Check", *late, seen.history_refused)
     patience_s = LAST_COLLECT_S + (0.0 if seen.load.failed else limit_s)
     if elapsed_s > patience_s:
         return look.on_to("Check", *late, "the load's history could not be had")

@@ -4,7 +4,7 @@ from faultlab.contract.run import PhaseRecord, VerdictDocument
 from faultlab_operator.api import ScenarioStatus
 from faultlab_operator.api.scenario import ScenarioCheck, ScenarioFault, ScenarioPhase
 from faultlab_operator.scenario.machine import Progress
-from faultlab_operator.scenario.record import ARTIFACTS
+from faultlab_operator.scenario.record import ARTIFACTS, REPORT_FILE
 from faultlab_operator.scenario.world import Observation
 
 TEXT_LIMIT = 1000
@@ -71,3 +71,10 @@ def set_verdict(status: ScenarioStatus, progress: Progress, document: VerdictDoc
         for check in document.checks
     ]
     status.artifacts = list(ARTIFACTS)
+
+
+def report_url(pages_url: str, uid: str, document: VerdictDocument | None) -> str | None:
+    """Where a browser finds the run's report; None without a report, or where no browser gets."""
+    return (
+        f"{pages_url}/v1/runs/{uid}/artifacts/{REPORT_FILE}" if pages_url and document is not None else None
+    )

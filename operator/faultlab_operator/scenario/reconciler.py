@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from faultlab.contract.run import VerdictDocument
 from faultlab_operator.api import Scenario, ScenarioStatus
 from faultlab_operator.core import Key, Services, rfc3339
-from faultlab_operator.errors import BadSpec, OperatorError
+from faultlab_operator.errors import BadSpec, OperatorError, StorageError
 from faultlab_operator.handlers.problems import model_problem
 from faultlab_operator.kube.conditions import set_condition
 from faultlab_operator.scenario.cleaning import clean_up
+from faultlab_operator.scenario.keeping import begun
 from faultlab_operator.scenario.kubernetes import KubernetesWorld
 from faultlab_operator.scenario.machine import Progress, Step, cleans_up, plan
-from faultlab_operator.scenario.progress import progress_of, set_progress, set_verdict
+from faultlab_operator.scenario.progress import progress_of, report_url, set_progress, set_verdict
 from faultlab_operator.scenario.run import Run
 from faultlab_operator.scenario.store import RunStore
 from faultlab_operator.scenario.telling import tell
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 KIND = "Scenario"
 TIDY_AGAIN_S = 1.0
+NO_ROOM_AGAIN_S = 5.0
 ACTION_TIMEOUT_S = 45.0
 """Longer than any request that an action makes."""
 
@@ -36,9 +38,9 @@ ACTION_TIMEOUT_S = 45.0
 class ScenarioReconciler:
     """Brings Scenarios to their verdicts. One for the operator's life."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, store: RunStore) -> None:
         self._services = services
-        self._store = RunStore(services.settings.data_dir)
+        self._store = store
         self._runs: dict[str, Run] = {}
         """By the scenario's uid."""
         self._uids: dict[Key, str] = {}
@@ -72,7 +74,10 @@ class ScenarioReconciler:
             status.seed = scenario.spec.seed
         if status.seed is None:
             status.seed = random.SystemRandom().randrange(2**32)
-        run = self._run(scenario)
+        try:
+            run = self._run(scenario)
+        except StorageError as error:
+            return await self._wait_for_room(scenario, error)
         before = progress_of(status)
         world = KubernetesWorld(self._services, scenario, run, before, status.seed)
         seen = await world.observe()
@@ -84,6 +89,15 @@ class ScenarioReconciler:
         if step.progress.phase == "Done":
             await self._close_run(scenario.metadata.uid)
         return step.look_after_s
+
+    async def _wait_for_room(self, scenario: Scenario, error: StorageError) -> float:
+        """Nothing begins, or goes on in an operator that started anew, without a place for its files."""
+        self._set_conditions(scenario, progress_of(scenario.status), str(error))
+        metadata = scenario.metadata
+        await self._services.kube.patch_status(
+            KIND, metadata.namespace, metadata.name, scenario.status.wire()
+        )
+        return NO_ROOM_AGAIN_S
 
     async def _tidy(self, scenario: Scenario) -> float | None:
         """A cleanup that failed when the run was done is made up for."""
@@ -110,6 +124,7 @@ class ScenarioReconciler:
         document = run.verdict() if step.progress.phase == "Done" else None
         if step.progress.phase == "Done":
             set_verdict(status, step.progress, document)
+            status.report_url = report_url(self._services.settings.pages_url, scenario.metadata.uid, document)
         self._set_conditions(scenario, step.progress, problem)
         metadata = scenario.metadata
         changed = await self._services.kube.patch_status(
@@ -163,10 +178,8 @@ class ScenarioReconciler:
     def _run(self, scenario: Scenario) -> Run:
         uid = scenario.metadata.uid
         if uid not in self._runs:
-            directory = self._store.open(scenario.metadata.namespace, scenario.metadata.name, uid)
+            directory = self._store.open(begun(scenario, self._services.clock.now()))
             self._runs[uid] = Run(self._services, scenario, directory)
-            for removed in self._store.prune([run.directory for run in self._runs.values()]):
-                log.info("removed the old run %s", removed)
         return self._runs[uid]
 
     async def _close_run(self, uid: str) -> None:

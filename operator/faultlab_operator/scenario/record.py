@@ -91,7 +91,11 @@ def _events(path: Path) -> Iterator[RunEvent]:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """A reader sees the old content or the new, never a part."""
+    """A reader sees the old content or the new, never a part. Raises OSError, and leaves the old."""
     beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)  # half a file on a full disk
+        raise

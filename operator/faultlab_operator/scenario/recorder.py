@@ -4,7 +4,9 @@ An operator that starts again hears the members' events again from their beginni
 holds is recognised and dropped.
 """
 
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -13,12 +15,14 @@ import msgspec
 
 from faultlab.contract.member import MemberEvent
 from faultlab.contract.run import RunEvent
+from faultlab_operator.errors import StorageError
 from faultlab_operator.scenario.record import EVENTS_FILE, read_run_events, replace_file
 from faultlab_operator.scenario.times import wall_ns
 
 log = logging.getLogger(__name__)
 
 MAX_EVENTS = 200_000
+MAX_BYTES = 64 * 1024**2
 """Of one run; further ones are counted in `dropped`, which makes the run Inconclusive."""
 
 _Identity = tuple[object, ...]
@@ -29,14 +33,22 @@ class Recorder:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / EVENTS_FILE
+        self.trouble = ""
+        """Why events could not be written; empty when all were. What is not written is not in the run."""
         known = read_run_events(directory)
-        if known:
-            # A torn last line would swallow the next event.
-            replace_file(self._path, _lines(known))
+        lines = _lines(known)
+        self._bytes = len(lines)
+        self._file: BinaryIO | None = None
+        try:
+            if known:
+                # A torn last line would swallow the next event.
+                replace_file(self._path, lines)
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            self._give_up(error)
         self._seen: set[_Identity] = {_identity(event) for event in known}
         self._told = {(event.source, event.type, event.subject) for event in known}
         self._next = max((event.id for event in known), default=0) + 1
-        self._file: BinaryIO | None = self._path.open("ab", buffering=0)
         self.dropped = 0
         self.load_start_ns: int | None = None
         """Wall time of the history's 0, once it is known: events from then on carry their place on it."""
@@ -63,12 +75,19 @@ class Recorder:
         identity = _identity(event)
         if identity in self._seen or self._file is None:
             return None
-        if self._next > MAX_EVENTS:
+        line = msgspec.json.encode(event) + b"\n"
+        if self._next > MAX_EVENTS or self._bytes + len(line) > MAX_BYTES:
             self.dropped += 1
             return None
         self._seen.add(identity)
         self._next += 1
-        self._file.write(msgspec.json.encode(event) + b"\n")
+        self._bytes += len(line)
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._give_up(error)
+            return None
         return event
 
     def tell_once(
@@ -109,6 +128,12 @@ class Recorder:
         if self._file is not None:
             self._file.close()
             self._file = self._path.open("ab", buffering=0)
+
+    def _give_up(self, error: OSError) -> None:
+        """Members go on speaking when the disk is full: from here on nobody listens."""
+        self.trouble = str(StorageError.after(error, "the run's events could not be written"))
+        log.warning("%s: %s", self._path, self.trouble)
+        self.close()
 
     def close(self) -> None:
         if self._file is not None:

@@ -41,6 +41,10 @@ class Run:
         self.load_started_at: str | None = None
         self.history_complete = False
         self.missed = 0
+        self.history_refused = ""
+        """Why the history can never be had; empty while it may."""
+        self.unjudged = ""
+        """Why the judge cannot be started; empty while it may."""
         self._services = services
         self._namespace = scenario.metadata.namespace
         self._hurry = contextlib.ExitStack()

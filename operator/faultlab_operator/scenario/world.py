@@ -57,6 +57,8 @@ class Observation:
     load: LoadSeen = LoadSeen()
     faults: dict[str, FaultSeen] = field(default_factory=dict)
     history_collected: bool = False
+    history_refused: str = ""
+    """Why the history can never be collected; empty while it may."""
     verdict: Verdict | None = None
     judge_error: str = ""
     lost: str = ""

@@ -160,7 +160,7 @@ async def running_lab(members: Sequence[Any], load_port: int = 1) -> AsyncIterat
         loads = LoadsHub(http, port=load_port)
         hub.listen(lambda namespace, name: queue.wake(Key("RaftCluster", namespace, name)))
         loads.listen(lambda namespace, name: queue.wake(Key("LoadTest", namespace, name)))
-        settings = Settings(pages_url="http://pages.invalid")
+        settings = Settings(locust_url="http://loads.invalid")
         services = Services(settings, clock, cache, kube, hub, loads, http, queue.wake)
         announcer = ElectionAnnouncer(kube, cache, hub, clock)
         lab = Lab(registry, services, queue)

@@ -117,7 +117,7 @@ async def test_numbers_and_page_are_in_the_status(lab: Lab, load: FakeLoad, unti
     status = lab.get("LoadTest", "demo")["status"]  # type: ignore[index]
     assert (status["operations"], status["ok"], status["fail"], status["info"]) == (105, 100, 2, 3)
     assert (status["operationsPerSecond"], status["p50Ms"], status["p99Ms"]) == (400.0, 1.23, 9.88)
-    assert status["url"] == f"http://pages.invalid/api/v1/namespaces/{NAMESPACE}/pods/demo-load:8089/proxy/"
+    assert status["url"] == f"http://loads.invalid/{NAMESPACE}/demo-load/"
     load.ok = 5000
     await until(lambda: lab.get("LoadTest", "demo")["status"]["ok"] == 5000)  # type: ignore[index]
 
@@ -128,7 +128,7 @@ async def test_a_load_that_is_told_to_finish_says_so(
     await started(lab, until)
     await lab.services.loads.finish(NAMESPACE, "demo")
     await until(lambda: phase(lab) == "Finished")
-    size = await lab.services.loads.fetch_history(NAMESPACE, "demo", tmp_path / "history.ndjson")
+    size = await lab.services.loads.fetch_history(NAMESPACE, "demo", tmp_path / "history.ndjson", longest=10**6)
     assert (tmp_path / "history.ndjson").read_bytes() == b'{"a": 1}\n'
     assert size == 9
     assert load.finished == 1

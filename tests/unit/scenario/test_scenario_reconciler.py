@@ -133,6 +133,7 @@ class Lab:
             http=None,  # type: ignore[arg-type]
             wake=lambda _key, _after: None,
         )
+        self.store = RunStore(tmp_path)
         self.cache.listen(self._control)
         self.refuse_faults = False
 
@@ -200,13 +201,13 @@ async def run(lab: Lab, key: Key, reconciler: ScenarioReconciler, until: str = "
 
 
 def events_of(lab: Lab, name: str = "run", uid: str = "one") -> list[RunEvent]:
-    path = RunStore(lab.services.settings.data_dir).path(NAMESPACE, name, uid) / "events.ndjson"
+    path = lab.store.path(NAMESPACE, name, uid) / "events.ndjson"
     return [msgspec.json.decode(line, type=RunEvent) for line in path.read_bytes().splitlines()]
 
 
 async def test_a_run_ends_with_a_verdict_its_files_and_a_clean_namespace(lab: Lab) -> None:
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     status = await run(lab, key, reconciler)
     assert [phase["name"] for phase in status["phases"]] == [
         "Deploy", "Healthy", "WarmUp", "Fault", "Heal", "Settle", "FinalRead", "Check", "Done",
@@ -214,7 +215,7 @@ async def test_a_run_ends_with_a_verdict_its_files_and_a_clean_namespace(lab: La
     # Far too little load for more, which is the judge's to say, and comes with its reasons.
     assert status["verdict"] == "Inconclusive"
     assert any("operations were invoked during run-fault-1" in reason for reason in status["reasons"])
-    directory = RunStore(lab.services.settings.data_dir).path(NAMESPACE, "run", "one")
+    directory = lab.store.path(NAMESPACE, "run", "one")
     document = msgspec.json.decode((directory / "verdict.json").read_bytes(), type=VerdictDocument)
     assert document.faults[0].cut_off == ("demo-0",)
     assert "<!doctype html>" in (directory / "report.html").read_text()
@@ -225,7 +226,7 @@ async def test_a_run_ends_with_a_verdict_its_files_and_a_clean_namespace(lab: La
 
 async def test_events_of_members_faults_and_phases_stand_on_the_history_clock(lab: Lab) -> None:
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     await run(lab, key, reconciler)
     await reconciler.close()
     events = events_of(lab)
@@ -241,10 +242,10 @@ async def test_events_of_members_faults_and_phases_stand_on_the_history_clock(la
 
 async def test_an_operator_that_starts_again_goes_on_and_tells_nothing_twice(lab: Lab) -> None:
     key = await lab.scenario()
-    first = ScenarioReconciler(lab.services)
+    first = ScenarioReconciler(lab.services, lab.store)
     await run(lab, key, first, until="Fault")
     await first.close()
-    second = ScenarioReconciler(lab.services)
+    second = ScenarioReconciler(lab.services, lab.store)
     status = await run(lab, key, second)
     await second.close()
     assert [phase["name"] for phase in status["phases"]].count("Fault") == 1
@@ -255,7 +256,7 @@ async def test_an_operator_that_starts_again_goes_on_and_tells_nothing_twice(lab
 
 async def test_a_second_scenario_on_the_same_cluster_is_refused_and_disturbs_nothing(lab: Lab) -> None:
     first_key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     await run(lab, first_key, reconciler, until="WarmUp")
     second_key = await lab.scenario("other", uid="two")
     status = await run(lab, second_key, reconciler)
@@ -271,7 +272,7 @@ async def test_a_second_scenario_on_the_same_cluster_is_refused_and_disturbs_not
 async def test_a_refused_fault_ends_the_run_with_its_message(lab: Lab) -> None:
     lab.refuse_faults = True
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     status = await run(lab, key, reconciler)
     await reconciler.close()
     assert "run-fault-1 was refused: not here" in status["reasons"]
@@ -280,7 +281,7 @@ async def test_a_refused_fault_ends_the_run_with_its_message(lab: Lab) -> None:
 
 async def test_a_fault_that_somebody_deletes_is_not_made_again(lab: Lab) -> None:
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     await run(lab, key, reconciler, until="Settle")
     fault = lab.cache.get("NetworkPartition", NAMESPACE, "run-fault-1")
     assert fault is not None
@@ -296,7 +297,7 @@ async def test_a_cleanup_that_failed_is_made_up_for(lab: Lab, monkeypatch: pytes
         raise Unavailable(503, "Down", "the API server is away")
 
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     with monkeypatch.context() as broken:
         broken.setattr(lab.kube, "delete", fails)
         status = await run(lab, key, reconciler)
@@ -311,7 +312,7 @@ async def test_a_cleanup_that_failed_is_made_up_for(lab: Lab, monkeypatch: pytes
 async def test_lost_events_make_the_run_inconclusive(lab: Lab) -> None:
     lab.hub.lost = 3
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
+    reconciler = ScenarioReconciler(lab.services, lab.store)
     status = await run(lab, key, reconciler)
     await reconciler.close()
     assert any("events of members were lost" in reason for reason in status["reasons"])
@@ -319,8 +320,8 @@ async def test_lost_events_make_the_run_inconclusive(lab: Lab) -> None:
 
 async def test_the_live_view_follows_the_run(lab: Lab) -> None:
     key = await lab.scenario()
-    reconciler = ScenarioReconciler(lab.services)
-    views = LiveViews(lab.services, RunStore(lab.services.settings.data_dir))
+    reconciler = ScenarioReconciler(lab.services, lab.store)
+    views = LiveViews(lab.services, lab.store)
     await run(lab, key, reconciler, until="Fault")
     view = views.view(NAMESPACE, "run", 0)
     assert view is not None

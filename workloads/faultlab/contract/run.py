@@ -140,3 +140,41 @@ class VerdictDocument(msgspec.Struct, frozen=True, rename="camel"):
     versions: dict[str, str]
     settings: Any = None
     """The scenario's spec as it ran."""
+
+
+class Headline(msgspec.Struct, frozen=True, rename="camel"):
+    """What people ask of a finished run first; None where it was not measured."""
+
+    failover_ms: float | None = None
+    unavailability_ms: float | None = None
+    operations: OperationCounts | None = None
+    leader_before: str | None = None
+    leader_after: str | None = None
+
+
+class RunSummary(msgspec.Struct, frozen=True, rename="camel"):
+    """One run as `GET /v1/runs` and `GET /v1/runs/UID` of the operator's own HTTP server show it."""
+
+    namespace: str
+    name: str
+    """The scenario's; several runs may have had it."""
+    uid: str
+    started_at: str
+    title: str = ""
+    expected_ms: int = 0
+    phase: Phase | Literal["Abandoned"] = "Pending"
+    """Abandoned: its Scenario was deleted before there was a verdict."""
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    ended_at: str | None = None
+    """None as long as the run is under way."""
+    headline: Headline | None = None
+    files: dict[str, int] = {}
+    """The artifacts that are there, with their sizes in bytes."""
+
+
+class RunList(msgspec.Struct, frozen=True):
+    """`GET /v1/runs[?namespace=NS][&name=NAME]`."""
+
+    runs: tuple[RunSummary, ...]
+    """Oldest first, by `startedAt`."""
