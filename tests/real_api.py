@@ -128,13 +128,15 @@ class RealApi:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-    def request(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+    def request(
+        self, method: str, path: str, body: Any = None, *, token: str = TOKEN
+    ) -> tuple[int, dict[str, Any]]:
         """Status and body of one request with JSON; what is no JSON becomes the `message` of a dict."""
         request = urllib.request.Request(
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, context=self._tls, timeout=10) as response:

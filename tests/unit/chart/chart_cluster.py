@@ -85,3 +85,41 @@ class Cluster:
         )
         assert status == 201, answer
         return bool(answer["status"]["allowed"])
+
+    def rights(self, account: str, namespace: str) -> set[str]:
+        """All that the account may do there beyond what every account may, as the server lists it:
+        `VERB RESOURCE.GROUP`, and the name behind it where the right ends at one."""
+        return self._listed(account, namespace) - self._listed("somebody", namespace)
+
+    def _listed(self, account: str, namespace: str) -> set[str]:
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace},
+        }
+        status, answer = self.api.request("POST", path, review, token=self.token(account))
+        assert status == 201, answer
+        assert not answer["status"]["incomplete"], answer
+        return {
+            " ".join(filter(None, (verb, f"{resource}.{group}".rstrip("."), name)))
+            for rule in answer["status"]["resourceRules"]
+            for verb in rule["verbs"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for name in rule.get("resourceNames") or [""]
+        }
+
+    def make_account(self, name: str) -> None:
+        """An account of the lab's namespace that nobody gave anything."""
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts"
+        assert self.api.request("POST", path, account)[0] in (201, 409)
+
+    def token(self, account: str) -> str:
+        """A token of an account of the lab's namespace."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token"
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        status, answer = self.api.request("POST", path, request)
+        assert status == 201, answer
+        return str(answer["status"]["token"])

@@ -38,8 +38,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         api.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def installed(cluster: Cluster) -> Cluster:
-    """With the chart in it, default values."""
+    """With the chart in it, default values; tests that change that change it back."""
     cluster.install()
     return cluster
