@@ -101,8 +101,11 @@ def _read(file: Path | None, environ: Mapping[str, str]) -> tuple[str, Document]
     merged: Document = {"clusters": [], "users": [], "contexts": [], "current-context": ""}
     for each in there:
         document = _document(each.expanduser())
-        for plural in ("clusters", "users", "contexts"):
-            merged[plural] += _new(merged[plural], document.get(plural) or [], each)
+        try:
+            for plural in ("clusters", "users", "contexts"):
+                merged[plural] += _new(merged[plural], document.get(plural) or [], each)
+        except (TypeError, AttributeError) as error:
+            raise CliError(f"{each} is not a kubeconfig: {error}") from error
         merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
     return ", ".join(str(each) for each in there), merged
 

@@ -26,6 +26,8 @@ PAUSE_S = 0.25
 """Between two attempts."""
 READY_TIMEOUT_S = 30.0
 """An operator that is starting is waited for this long."""
+TOLD_S = 3.0
+"""A shorter wait is not worth a line."""
 FETCH_SILENCE_S = 60.0
 """Longer than an operator takes to be replaced by a rollout."""
 FETCH_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
@@ -46,6 +48,8 @@ class _Look:
     """The pod to ask."""
     state: str = ""
     """What is wrong, in words, where there is none to ask."""
+    advice: str = ""
+    """What to do about it."""
     hopeless: bool = False
     namespaces: tuple[str, ...] = field(default=())
     """Those that the operator serves; empty: all."""
@@ -103,18 +107,19 @@ class OperatorPod:
     def await_ready(self, tell: Callable[[str], None]) -> tuple[str, ...]:
         """Waits until there is one, telling the states on the way; returns the namespaces that it serves
         (none: all). Raises CliError where there is none in time or that is hopeless."""
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        begun = time.monotonic()
         told = ""
         while True:
             look = self._look()
             if look.ready:
                 self._pod = look.ready
                 return look.namespaces
-            if look.hopeless or time.monotonic() > deadline:
-                raise CliError(look.state)
-            if look.state != told:
+            waited_s = time.monotonic() - begun
+            if look.hopeless or waited_s > READY_TIMEOUT_S:
+                raise CliError(f"{look.state}{look.advice}")
+            if waited_s > TOLD_S and look.state != told:
                 told = look.state
-                tell(told)
+                tell(f"Waiting: {told}")
             time.sleep(PAUSE_S)
 
     def fetch(self, path: str, target: Path) -> None:
@@ -150,7 +155,7 @@ class OperatorPod:
         if self._pod is None:
             look = self._look()
             if look.ready is None:
-                raise OperatorAway(look.state)
+                raise OperatorAway(f"{look.state}{look.advice}")
             self._pod = look.ready
         return pod_proxy(self._lab_namespace, self._pod, PORT, path)
 
@@ -172,10 +177,9 @@ class OperatorPod:
         if pods:
             states = ", ".join(_state(pod) for pod in pods)
             hopeless = bool(standing) and all(_waiting(pod)[0] in HOPELESS for pod in standing)
-            advice = f"`kubectl describe pods -n {self._lab_namespace} -l {SELECTOR}` tells more"
-            return _Look(
-                None, f"no operator is ready in namespace {self._lab_namespace}: {states}; {advice}", hopeless
-            )
+            text = f"no operator is ready in namespace {self._lab_namespace}: {states}"
+            advice = f"; `kubectl describe pods -n {self._lab_namespace} -l {SELECTOR}` tells more"
+            return _Look(None, text, advice, hopeless)
         return self._look_for_absence()
 
     def _look_for_absence(self) -> _Look:
@@ -186,7 +190,7 @@ class OperatorPod:
         if deployment is not None:
             if deployment["spec"].get("replicas") == 0:
                 scale = f"kubectl scale deploy/{NAME} -n {self._lab_namespace} --replicas=1"
-                return _Look(None, f"{where}: its Deployment is scaled to 0; `{scale}`", hopeless=True)
+                return _Look(None, f"{where}: its Deployment is scaled to 0", f"; `{scale}`", hopeless=True)
             causes = [
                 str(condition.get("message"))
                 for condition in deployment.get("status", {}).get("conditions", [])
@@ -196,8 +200,8 @@ class OperatorPod:
         elsewhere = _or_none(lambda: self._pods("/api/v1/pods")) or []
         if elsewhere:
             namespaces = ", ".join(sorted({pod["metadata"]["namespace"] for pod in elsewhere}))
-            return _Look(None, f"{where}; there is one in {namespaces}: --lab-namespace NAME", hopeless=True)
-        return _Look(None, f"{where}. {INSTALL}", hopeless=True)
+            return _Look(None, where, f"; there is one in {namespaces}: --lab-namespace NAME", hopeless=True)
+        return _Look(None, where, f". {INSTALL}", hopeless=True)
 
     def _pods(self, path: str) -> list[Document]:
         found: list[Document] = self._kube.get(path, params={"labelSelector": SELECTOR})["items"]
