@@ -35,8 +35,11 @@ FROM ${BASE}
 COPY --from=builder /opt/faultlab /opt/faultlab
 ENV PATH=/opt/faultlab/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
-# Numeric, so that Kubernetes can tell by itself that it is not root (runAsNonRoot).
+    PYTHONUNBUFFERED=1 \
+    USER=faultlab \
+    HOME=/tmp
+# Numeric, so that Kubernetes can tell by itself that it is not root (runAsNonRoot). Nothing in /etc/passwd has that
+# number, or another one that a cluster chooses: whoever asks for a name or a home (kopf does) finds them above.
 USER 65532:65532
 WORKDIR /tmp
 ARG VERSION=0.0.0

@@ -50,8 +50,10 @@ step() {
 }
 
 half_made=
+exec 4>&2
 interrupted() {
   trap '' INT TERM
+  exec 2>&4 # the step that was interrupted had its output in the log
   printf '\ninterrupted\n' >&2
   if [ -n "$half_made" ]; then
     say "removing the half-made cluster $CLUSTER" >&2
@@ -93,6 +95,8 @@ how_to_get() {
     helm)
       if [ "$system" = darwin ]; then
         say "brew install helm"
+      elif command -v dnf >/dev/null; then
+        say "sudo dnf install helm"
       else
         say "curl -fsSL https://raw.githubusercontent.com/helm/helm/main/scripts/get-helm-3 | bash"
       fi ;;
@@ -105,8 +109,7 @@ need() {
   for program in "$@"; do
     command -v "$program" >/dev/null && continue
     missing=1
-    say "missing: $program" "" >&2
-    say "  get it:  $(how_to_get "$program")" >&2
+    printf 'missing: %s\n  get it:  %s\n' "$program" "$(how_to_get "$program")" >&2
   done
   [ -z "$missing" ] || exit 1
   if ! said=$(docker version --format '{{.Server.Version}}' 2>&1); then

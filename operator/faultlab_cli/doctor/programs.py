@@ -10,8 +10,9 @@ from typing import Final
 from faultlab_cli.doctor.check import Check, Machine
 
 _KIND: Final = "kind clusters only (make kind-up)"
-_KIND_VERSION: Final = "v0.29.0"
-_KUBECTL_VERSION: Final = "v1.34.1"
+_KIND_VERSION: Final = "v0.33.0"
+"""Like the next, as in charts/kind.sh; its release notes name the node image of charts/kind.yaml."""
+_KUBECTL_VERSION: Final = "v1.34.11"
 _ETCD_VERSION: Final = "v3.5.21"
 _OLDEST_KUBECTL: Final = (1, 27)
 _LOSSY_ETCD: Final = ((3, 5, 0), (3, 5, 2))
