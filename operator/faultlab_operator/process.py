@@ -180,6 +180,8 @@ class Operator:
                 registry=self._registry,
                 settings=self._kopf_settings,
                 standalone=True,
+                # Its own guess asks for the user's name, and a container's user has none.
+                identity=self._settings.identity,
                 ready_flag=ready,
                 **scope,
             )

@@ -17,7 +17,7 @@ from typing import Any
 
 PATIENCE_S = float(os.environ.get("PATIENCE_S", "60"))
 NAMESPACE = os.environ["POD_NAMESPACE"]
-OPERATOR = os.environ.get("OPERATOR_URL", "http://faultlab-pages:8080")
+OPERATOR = os.environ.get("OPERATOR_URL", f"http://faultlab-pages.{NAMESPACE}.svc:8080")
 API = os.environ.get("API_URL", "https://kubernetes.default.svc")
 ACCOUNT = Path(os.environ.get("ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
 
