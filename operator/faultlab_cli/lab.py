@@ -22,6 +22,11 @@ SYSTEM_NAMESPACE = "faultlab-system"
 DEFAULT_NAMESPACE = "faultlab"
 IMAGE = f"faultlab/faultlab:{__version__}"
 RUNTIME_ROOT = "/run/faultlab/containers"
+OPERATOR = "faultlab-operator"
+OPERATOR_PORT = 8080
+"""The lab's own page, live views and artifacts."""
+LOCUST_PORT = 8089
+"""The pages of the loads that run, by way of the operator."""
 AGENT_SECRET = "faultlab-agent"
 """Made by the operator; the agent's pod waits for it."""
 _HOLD_ATTEMPTS = 3
@@ -112,7 +117,7 @@ def objects() -> list[Document]:
         _namespace(SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "privileged"}),
         _namespace(DEFAULT_NAMESPACE, {"faultlab.dev/chaos": "enabled"}),
         *crds(),
-        _service_account("faultlab-operator"),
+        _service_account(OPERATOR),
         _service_account("faultlab-agent"),
     ]
 
@@ -129,26 +134,36 @@ def static_pods(pages_url: str) -> list[Document]:
     return [operator_pod(pages_url), agent_pod()]
 
 
+def operator_page(pages_url: str, port: int) -> str:
+    """Where the world's pages, at `pages_url`, lead to a port of the operator; without a slash at the end."""
+    pods = f"{pages_url}/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods"
+    return f"{pods}/{OPERATOR}:{port}/proxy"
+
+
 def operator_pod(pages_url: str) -> Document:
     spec = {
-        "serviceAccountName": "faultlab-operator",
+        "serviceAccountName": OPERATOR,
         "restartPolicy": "Always",
         "terminationGracePeriodSeconds": 5,
         "containers": [
             {
                 "name": "operator",
                 "image": IMAGE,
-                "command": ["faultlab-operator"],
+                "command": [OPERATOR],
                 "env": [
                     _field("POD_NAME", "metadata.name"),
                     _field("POD_UID", "metadata.uid"),
                     _field("POD_NAMESPACE", "metadata.namespace"),
                     {"name": "FAULTLAB_WORLD", "value": "embedded"},
                     {"name": "FAULTLAB_IMAGE", "value": IMAGE},
-                    {"name": "FAULTLAB_PAGES_URL", "value": pages_url},
+                    {"name": "FAULTLAB_PAGES_URL", "value": operator_page(pages_url, OPERATOR_PORT)},
+                    {"name": "FAULTLAB_LOCUST_URL", "value": operator_page(pages_url, LOCUST_PORT)},
                 ],
-                "ports": [{"name": "http", "containerPort": 8080}],
-                "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+                "ports": [
+                    {"name": "http", "containerPort": OPERATOR_PORT},
+                    {"name": "locust", "containerPort": LOCUST_PORT},
+                ],
+                "readinessProbe": {"httpGet": {"path": "/readyz", "port": OPERATOR_PORT}, "periodSeconds": 1},
                 "volumeMounts": [
                     {"name": "data", "mountPath": "/data"},
                     {"name": "tmp", "mountPath": "/tmp"},
@@ -157,7 +172,7 @@ def operator_pod(pages_url: str) -> Document:
         ],
         "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
     }
-    return _pod("faultlab-operator", spec)
+    return _pod(OPERATOR, spec)
 
 
 def agent_pod() -> Document:

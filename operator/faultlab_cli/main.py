@@ -100,11 +100,11 @@ def report(
 @app.command()
 def up() -> None:
     """Start the embedded world (an API server and a node on this machine) and leave it running."""
-    from faultlab_cli.lab import start
+    from faultlab_cli.lab import OPERATOR_PORT, operator_page, start
 
     info = start(persist=True)
     console.print("The embedded world is up.")
-    console.print(f"  pages    {info.pages_url}", soft_wrap=True)
+    console.print(f"  page     {operator_page(info.pages_url, OPERATOR_PORT)}/", soft_wrap=True)
     console.print(f"  kubectl  export KUBECONFIG={info.kubeconfig}", soft_wrap=True)
     console.print("  next     faultlab run chaos/scenarios/raft-leader-partition.yaml")
 
@@ -126,14 +126,14 @@ def down(
 @app.command()
 def status() -> None:
     """Say whether the embedded world runs, and where. Exit code 1 where it does not."""
-    from faultlab_cli.lab import running
+    from faultlab_cli.lab import OPERATOR_PORT, operator_page, running
 
     info = running()
     if info is None:
         console.print("The embedded world is not running; `faultlab up` starts it.")
         raise typer.Exit(1)
     console.print(f"The embedded world has been up since {info.started_at} (process {info.pid}).")
-    console.print(f"  pages    {info.pages_url}", soft_wrap=True)
+    console.print(f"  page     {operator_page(info.pages_url, OPERATOR_PORT)}/", soft_wrap=True)
     console.print(f"  API      {info.api_url}", soft_wrap=True)
     console.print(f"  kubectl  export KUBECONFIG={info.kubeconfig}", soft_wrap=True)
 

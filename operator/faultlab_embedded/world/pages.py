@@ -1,9 +1,10 @@
 """The pages socket: a narrow proxy to pods for browsers, without a token.
 
 It listens on the machine's loopback only. Because any web page may make a browser call such an address, it
-takes only requests whose Host (and Origin, if any) is a loopback name: DNS rebinding and forged posts end
-here. It reaches only `/api/v1/namespaces/NS/{pods,services}/NAME:PORT/proxy/...`, with ports 8080 (the
-operator's pages) and 8089 (Locust's), and only by GET, HEAD and POST. `/` lists the load pods that run.
+takes only requests whose Host (and Origin, if any) is a loopback name, and from other sites' pages only
+links that are followed: DNS rebinding and forged requests end here. It reaches only
+`/api/v1/namespaces/NS/{pods,services}/NAME:PORT/proxy/...`, with ports 8080 and 8089, on which pods have
+pages, and only by GET, HEAD and POST. `/` lists the running pods that declare them.
 """
 
 from __future__ import annotations
@@ -22,11 +23,9 @@ from faultlab_embedded.store.errors import Forbidden
 from faultlab_embedded.store.registry import Registry
 
 PORTS = ("8080", "8089")
-LOAD_PORT = "8089"
 METHODS = ("GET", "HEAD", "POST")
 MAX_BODY_BYTES = 1024 * 1024
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
-_LOAD_LABELS = "app.kubernetes.io/component=load"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +58,12 @@ async def only_local(request: web.Request, handler: Handler) -> web.StreamRespon
         raise Forbidden("the Host header must be localhost or 127.0.0.1")
     if origin is not None and not is_loopback(origin.partition("://")[2]):
         raise Forbidden("requests from other sites are refused")
+    fetch = request.headers.get
+    if (
+        fetch("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+        and fetch("Sec-Fetch-Dest") != "document"
+    ):
+        raise Forbidden("requests from other sites are refused")
     return await handler(request)
 
 
@@ -68,16 +73,24 @@ class _Pages:
         self.proxy = Proxy(registry, backend)
 
     async def index(self, _: web.Request) -> web.Response:
-        """The load pods that run, as links."""
-        items = []
-        for pod in self._registry.list("pods", labels=_LOAD_LABELS):
-            meta = pod["metadata"]
-            if (pod.get("status") or {}).get("phase") == "Running":
-                link = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}:{LOAD_PORT}/proxy/"
-                text = html.escape(f"{meta['namespace']}/{meta['name']}")
-                items.append(f'<li><a href="{html.escape(link)}">{text}</a>: the load generator')
-        body = "<ul>" + "\n".join(items) + "</ul>" if items else "<p>No load runs.</p>"
-        text = f"<!doctype html><title>Faultlab</title><h1>Pages of the embedded world</h1>{body}\n"
+        """The running pods with a port that is reached from here, as links: by port, then by name."""
+        links = sorted(
+            (
+                str(port["containerPort"]),
+                pod["metadata"]["namespace"],
+                pod["metadata"]["name"],
+                port.get("name", ""),
+            )
+            for pod in self._registry.list("pods")
+            if (pod.get("status") or {}).get("phase") == "Running"
+            for container in pod["spec"]["containers"]
+            for port in container.get("ports") or ()
+            if str(port["containerPort"]) in PORTS
+        )
+        items = "\n".join(_item(*link) for link in links)
+        body = f"<ul>{items}</ul>" if items else f"<p>No pod with port {' or '.join(PORTS)} runs.</p>"
+        style = "<style>:root{color-scheme:light dark} body{font:16px/1.6 system-ui;margin:2em}</style>"
+        text = f"<!doctype html><title>Pages</title>{style}<h1>Pages of the embedded world</h1>{body}\n"
         return web.Response(text=text, content_type="text/html")
 
     async def forward(self, request: web.Request) -> web.StreamResponse:
@@ -88,3 +101,9 @@ class _Pages:
             wanted = " or ".join(f"{address.name}:{port}" for port in PORTS)
             raise Forbidden(f"only these ports are reached from here: {wanted}")
         return await self.proxy.handle(request, target)
+
+
+def _item(port: str, namespace: str, name: str, port_name: str) -> str:
+    link = html.escape(f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/")
+    said = f"port {port}, {port_name}" if port_name else f"port {port}"
+    return f'<li><a href="{link}">{html.escape(f"{namespace}/{name}")}</a> ({html.escape(said)})'

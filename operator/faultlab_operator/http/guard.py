@@ -4,7 +4,8 @@ Any web page can make its reader's browser send requests to localhost. So:
 
 - a request must name this server as its users do (Host): an IP address, localhost, a cluster's service
   name, or the host of FAULTLAB_PAGES_URL or FAULTLAB_LOCUST_URL. A name that its owner lets point here
-  (DNS rebinding) is refused.
+  (DNS rebinding) is refused. Programs that come through pods/proxy, which passes on the name of the API
+  server, send PROGRAM_HEADER: pages cannot make a browser send a header whose name begins with Sec-.
 - a request that changes something must come from this server's own pages (Origin). What stands between
   (pods/proxy of an API server) says in X-Forwarded-Host how the browser named it; no page can make a
   browser send that header elsewhere, since no preflight is ever allowed here.
@@ -19,6 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+PROGRAM_HEADER: Final = "Sec-Faultlab"
 SERVICE_SUFFIXES: Final = (".svc", ".svc.cluster.local", ".localhost")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 CLOSED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,7 +34,7 @@ def guarded(urls: tuple[str, ...]) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         authority = request.headers.get("Host", "")
-        if not is_known_host(authority, known):
+        if PROGRAM_HEADER not in request.headers and not is_known_host(authority, known):
             raise web.HTTPForbidden(
                 text=f"the host {authority[:200]!r} is not known here: use an IP address or localhost, or "
                 "set FAULTLAB_PAGES_URL to the address that you use\n"

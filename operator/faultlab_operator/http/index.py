@@ -28,6 +28,9 @@ from faultlab_operator.scenario.store import RunStore, StoredRun
 MAX_SHOWN: Final = 200
 """Finished runs on the page, the newest; `/v1/runs` has them all."""
 
+MAX_REASON: Final = 240
+"""Characters of a reason on the page."""
+
 NO_EVENTS: Final = 2**53
 """Behind every event: the page shows none."""
 
@@ -164,9 +167,7 @@ def _running_row(run: Running) -> str:
 
 def _finished_row(run: RunSummary, now: datetime) -> str:
     verdict = run.verdict or ("Deleted" if run.phase == "Abandoned" else "None")
-    why = "its Scenario was deleted before it had a verdict" if run.phase == "Abandoned" else ""
-    reasons = why or "; ".join(run.reasons)
-    pill = f'<span class="pill {verdict}" title="{escape(reasons)}">{verdict}</span>'
+    pill = f'<span class="pill {verdict}">{verdict}</span>'
     headline = run.headline
     failover = operations = "–"
     if headline is not None:
@@ -175,9 +176,8 @@ def _finished_row(run: RunSummary, now: datetime) -> str:
         if headline.operations is not None:
             counts = headline.operations
             operations = number(counts.ok + counts.fail + counts.info)
-    what = _what(run.title or run.name, run.namespace, run.name)
-    if REPORT_FILE in run.files:
-        what = _what(run.title or run.name, run.namespace, run.name, href=_file(run, REPORT_FILE))
+    report = _file(run, REPORT_FILE) if REPORT_FILE in run.files else ""
+    what = _what(run.title or run.name, run.namespace, run.name, href=report) + _why(run)
     return _row(
         ("", "", pill),
         ("what", "", what),
@@ -193,11 +193,22 @@ def _what(title: str, namespace: str, name: str, href: str = "") -> str:
     return f"{heading}<small>{escape(namespace)}/{escape(name)}</small>"
 
 
+def _why(run: RunSummary) -> str:
+    """The first reason; the report has all of them."""
+    reason = next(iter(run.reasons), "")
+    if run.phase == "Abandoned":
+        reason = "its Scenario was deleted before there was a verdict"
+    if run.verdict == "Pass" or not reason:
+        return ""
+    shown = reason if len(reason) <= MAX_REASON else reason[:MAX_REASON] + "…"
+    return f'<small class="why">{escape(shown)}</small>'
+
+
 def _files(run: RunSummary) -> str:
     return (
         " ".join(
             f'<span><a href="{escape(_file(run, name))}">{escape(name)}</a> {_size(size)}</span>'
-            for name, size in run.files.items()
+            for name, size in sorted(run.files.items(), key=lambda each: each[0] != REPORT_FILE)
         )
         or "none"
     )

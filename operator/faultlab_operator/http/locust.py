@@ -48,9 +48,8 @@ _FRAMES: Final = "frame-ancestors 'none'"
 class LocustProxy:
     """The handlers; `session` is the client's lifetime, for `cleanup_ctx`."""
 
-    def __init__(self, services: Services, *, port: int = LOCUST_PORT) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._port = port
         self._client: aiohttp.ClientSession | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -92,7 +91,7 @@ class LocustProxy:
             raise web.HTTPBadGateway(text=f"load pod {name} is not running (any more)\n")
         query = request.rel_url.raw_query_string
         host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{self._port}/{rest}" + (f"?{query}" if query else "")
+        url = f"http://{host}:{LOCUST_PORT}/{rest}" + (f"?{query}" if query else "")
         body = await _body(request)
         try:
             answer = await self._client.request(

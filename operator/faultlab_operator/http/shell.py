@@ -4,9 +4,7 @@ Style and script are inline and named by their hashes in the Content-Security-Po
 slipped into a page would neither run nor load anything.
 """
 
-import base64
 import functools
-import hashlib
 from html import escape
 from importlib import resources
 from string import Template
@@ -15,6 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from faultlab_operator.http.guard import CLOSED
+from faultlab_operator.report.inline import source_hash
 
 _LOOK: Final = ("faultlab_operator.report", "page.css")
 _OWN: Final = "faultlab_operator.http"
@@ -45,12 +44,6 @@ class _Assets:
 @functools.cache
 def _assets() -> _Assets:
     return _Assets()
-
-
-def source_hash(content: str) -> str:
-    """An inline element's content as a source of a Content-Security-Policy (CSP level 2, hash-source)."""
-    digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
 
 
 def _read(package: str, name: str) -> str:

@@ -11,12 +11,16 @@ import yaml
 from faultlab.contract.run import VerdictDocument
 from faultlab_operator.report import charts
 from faultlab_operator.report.frame import Band, Frame, Mark
+from faultlab_operator.report.inline import source_hash
 from faultlab_operator.report.sections import checks, event_list, faults, phases
 from faultlab_operator.report.series import BUCKET_MS, Buckets, bucketed, is_unequal_cas, role_lanes
 from faultlab_operator.report.words import happened, number, tiles
 from faultlab_operator.scenario.counting import history_ns
 from faultlab_operator.scenario.times import NS_PER_S
 from faultlab_operator.scenario.verdict import Run
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+"""Wherever the file is opened: it fetches nothing, and only its own script runs."""
 
 MAX_MARKS = 40
 """Leader changes drawn as lines; in a run with more the lanes show them."""
@@ -27,9 +31,11 @@ def render_report(run: Run, verdict: VerdictDocument) -> str:
     buckets = bucketed(run.operations)
     frame = _frame(run, buckets)
     unequal = sum(1 for operation in run.operations if is_unequal_cas(operation))
+    script = _asset("page.js")
     return Template(_asset("page.html")).substitute(
+        policy=f"{POLICY}; script-src {source_hash(script)}",
         style=_asset("page.css"),
-        script=_asset("page.js"),
+        script=script,
         data=_data(frame, buckets),
         title=html.escape(str(run.record.spec.get("title") or verdict.scenario)),
         scenario=html.escape(verdict.scenario),

@@ -419,7 +419,7 @@ def test_host_network_pod_lives_where_the_bridge_is(api: Any) -> None:
 
 
 def test_pages_reach_two_ports_from_local_pages_only(api: Any, until: Until) -> None:
-    api.run("page", SERVER, labels={"app.kubernetes.io/component": "load"})
+    api.run("page", SERVER, container={"ports": [{"name": "web", "containerPort": 8080}]})
     until(lambda: api.phase("page") == "Running")
     url = f"{api.info.pages_url}/api/v1/namespaces/default/pods/page"
 
@@ -434,9 +434,14 @@ def test_pages_reach_two_ports_from_local_pages_only(api: Any, until: Until) -> 
     until(lambda: status(f"{url}:8080/proxy/") == 200, "the page is served")
     assert status(f"{url}:8080/proxy/", Host="evil.example") == 403
     assert status(f"{url}:8080/proxy/", Origin="http://evil.example") == 403
+    forged = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}
+    assert status(f"{url}:8080/proxy/", **forged) == 403
+    assert status(f"{url}:8080/proxy/", **{**forged, "Sec-Fetch-Dest": "document"}) == 200
     assert status(f"{url}:7002/proxy/") == 403
     assert status(f"{url}:8080/proxy/", method="DELETE") == 405
     assert status(f"{api.info.pages_url}/api/v1/namespaces/default/secrets") == 404
     with urllib.request.urlopen(api.info.pages_url, timeout=5) as answer:
-        assert "default/page" in answer.read().decode()
+        shown = answer.read().decode()
+    assert "/api/v1/namespaces/default/pods/page:8080/proxy/" in shown
+    assert "port 8080, web" in shown
     api.delete("pods", "page", 0)
