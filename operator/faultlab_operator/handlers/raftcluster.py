@@ -2,18 +2,19 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from faultlab.contract.run import MemberView
-from faultlab_operator.api import Condition, RaftCluster, RaftClusterStatus
+from faultlab_operator.api import Condition, RaftCluster
 from faultlab_operator.core import Key, Services
 from faultlab_operator.errors import Refused
 from faultlab_operator.handlers.elections import ElectionAnnouncer
 from faultlab_operator.handlers.ownership import controller_uid, is_going
 from faultlab_operator.handlers.problems import cluster_problem, model_problem
-from faultlab_operator.handlers.rollout import next_to_restart, stale_pods
+from faultlab_operator.handlers.raftstatus import Announcement, cluster_status, is_rolled_out, rollout_news
+from faultlab_operator.handlers.rollout import Member, look, next_to_restart
 from faultlab_operator.kube.conditions import set_condition
 from faultlab_operator.members.summary import Summary, summarise
 from faultlab_operator.render.common import digest
@@ -29,7 +30,18 @@ log = logging.getLogger(__name__)
 UNSETTLED_S: Final = 1.0
 """Until the next look while something is to be awaited; changes wake sooner."""
 REAPPLY_S: Final = 60.0
-"""Children are applied again after this even if nothing changed, in case somebody changed them."""
+"""Children are applied again after this even if nothing changed, in case somebody changed one of those
+that are not watched."""
+
+
+class _Applied(NamedTuple):
+    """What was applied last."""
+
+    wanted: str
+    """A digest of the children."""
+    generation: int | None
+    """The StatefulSet's after it; another one means that somebody changed its spec."""
+    at: float
 
 
 class RaftClusterReconciler:
@@ -38,7 +50,9 @@ class RaftClusterReconciler:
     def __init__(self, services: Services, announcer: ElectionAnnouncer) -> None:
         self._services = services
         self._announcer = announcer
-        self._applied: dict[Key, tuple[str, float]] = {}
+        self._applied: dict[Key, _Applied] = {}
+        self._restarted: dict[Key, str] = {}
+        """The uid of the pod that was deleted last: the cache may show it unchanged for a moment."""
 
     async def reconcile(self, key: Key) -> float | None:
         """See `Reconciler`."""
@@ -46,6 +60,7 @@ class RaftClusterReconciler:
         obj = services.cache.get(*key)
         if obj is None or is_going(obj):
             self._applied.pop(key, None)
+            self._restarted.pop(key, None)
             self._announcer.forget(key.namespace, key.name)
             services.members.forget(key.namespace, key.name)
             return None
@@ -66,77 +81,107 @@ class RaftClusterReconciler:
 
     async def _bring_about(self, key: Key, cluster: RaftCluster) -> float | None:
         services = self._services
-        children = raft_children(cluster, services.settings.image)
+        children = raft_children(cluster, cluster.spec.image or services.settings.image)
         try:
             await self._apply(key, cluster.metadata.uid, children)
         except Refused as error:
             await self._say_not_ready(cluster, "ChildRefused", f"the API server refused a child: {error}")
             return REAPPLY_S
-        pods = self._pods(cluster)
+        self._follow(key, cluster)
+        wanted_hash = config_hash_of(next(child for child in children if child["kind"] == "StatefulSet"))
+        await self._roll(key, cluster, wanted_hash)
+        summary, members = self._look(key, cluster, wanted_hash)
+        status = cluster_status(cluster, summary, members, now=services.clock.now())
+        if await services.kube.patch_status(*key, status.wire()):
+            await self._announce(key, rollout_news(cluster.status, status))
+        settled = services.members.settled(key.namespace, key.name) and is_rolled_out(status)
+        return REAPPLY_S if settled and all(member.ready for member in members) else UNSETTLED_S
+
+    def _follow(self, key: Key, cluster: RaftCluster) -> None:
+        """Has the members followed that have an address."""
         names = member_names(key.name, cluster.spec.replicas)
+        pods = {pod["metadata"]["name"]: pod for pod in self._pods(cluster) if not is_going(pod)}
         addresses = {
-            pod["metadata"]["name"]: pod["status"]["podIP"]
-            for pod in pods
-            if (pod.get("status") or {}).get("podIP") and pod["metadata"]["name"] in names
+            name: pods[name]["status"]["podIP"]
+            for name in names
+            if name in pods and (pods[name].get("status") or {}).get("podIP")
         }
-        uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
-        services.members.follow(key.namespace, key.name, names, addresses, uids)
+        uids = {name: pod["metadata"]["uid"] for name, pod in pods.items()}
+        self._services.members.follow(key.namespace, key.name, names, addresses, uids)
         self._announcer.watch(key.namespace, key.name)
-        views = services.members.statuses(key.namespace, key.name)
-        stateful_set = next(child for child in children if child["kind"] == "StatefulSet")
-        stale = stale_pods(pods, config_hash_of(stateful_set))
-        await self._roll(cluster, pods, stale, views)
-        status = cluster_status(cluster, summarise(views), pods, stale, now=services.clock.now())
-        await services.kube.patch_status(*key, status.wire())
-        settled = services.members.settled(key.namespace, key.name) and not stale
-        return REAPPLY_S if settled else UNSETTLED_S
+
+    def _look(
+        self, key: Key, cluster: RaftCluster, wanted_hash: str, views: Mapping[str, MemberView] | None = None
+    ) -> tuple[Summary, tuple[Member, ...]]:
+        """The cluster as the caches show it now; its members as in `views`, if given."""
+        if views is None:
+            views = self._services.members.statuses(key.namespace, key.name)
+        names = member_names(key.name, cluster.spec.replicas)
+        return summarise(views), look(names, self._pods(cluster), wanted_hash, views)
 
     async def _apply(self, key: Key, uid: str, children: list[dict[str, Any]]) -> None:
-        """Applies the children if they changed, one is gone, or it is long ago."""
+        """Applies the children if they changed, one is gone, the StatefulSet was changed by somebody else,
+        or it is long ago."""
         now = self._services.clock.monotonic()
         wanted = digest(uid, children)
         applied = self._applied.get(key)
-        there = self._services.cache.get("StatefulSet", key.namespace, key.name) is not None
-        if applied is not None and there and applied[0] == wanted and now - applied[1] < REAPPLY_S:
+        there = self._services.cache.get("StatefulSet", key.namespace, key.name)
+        if (
+            applied is not None
+            and there is not None
+            and (applied.wanted, applied.generation) == (wanted, there["metadata"].get("generation"))
+            and now - applied.at < REAPPLY_S
+        ):
             return
+        generation = None
         for child in children:
-            await self._services.kube.apply(child)
-        self._applied[key] = (wanted, now)
+            answer = await self._services.kube.apply(child)
+            if child["kind"] == "StatefulSet":
+                generation = answer["metadata"].get("generation")
+        self._applied[key] = _Applied(wanted, generation, now)
 
     def _pods(self, cluster: RaftCluster) -> list[Mapping[str, Any]]:
-        """The members' pods that are not going: those of this cluster's own StatefulSet."""
+        """The members' pods: those of this cluster's own StatefulSet, those that are going as well."""
         metadata = cluster.metadata
         stateful_set = self._services.cache.get("StatefulSet", metadata.namespace, metadata.name)
         if stateful_set is None:
             return []
         uid = stateful_set["metadata"].get("uid")
         found = self._services.cache.list("Pod", metadata.namespace, raft_selector(cluster))
-        return [pod for pod in found if controller_uid(pod) == uid and not is_going(pod)]
+        return [pod for pod in found if controller_uid(pod) == uid]
 
-    async def _roll(
-        self,
-        cluster: RaftCluster,
-        pods: list[Mapping[str, Any]],
-        stale: list[str],
-        views: Mapping[str, MemberView],
-    ) -> None:
-        if len(pods) < cluster.spec.replicas:
+    async def _roll(self, key: Key, cluster: RaftCluster, wanted_hash: str) -> None:
+        """Restarts a member if it is its turn."""
+        if not self._template_was_seen(key, wanted_hash):
             return
-        if next_to_restart(stale, views) is None:
+        summary, members = self._look(key, cluster, wanted_hash)
+        if next_to_restart(members, summary.leader) is None:
             return
         # What was polled may be seconds old: restarting a member is decided on what is true now.
-        fresh = await self._services.members.refresh(cluster.metadata.namespace, cluster.metadata.name)
-        member = next_to_restart(stale, fresh)
-        if member is None:
+        fresh = await self._services.members.refresh(key.namespace, key.name)
+        summary, members = self._look(key, cluster, wanted_hash, fresh)
+        member = next_to_restart(members, summary.leader)
+        if member is None or self._restarted.get(key) == member.uid:
             return
-        uid = next(pod["metadata"]["uid"] for pod in pods if pod["metadata"]["name"] == member)
-        namespace = cluster.metadata.namespace
-        if await self._services.kube.delete("Pod", namespace, member, uid=uid):
-            obj = self._services.cache.get("RaftCluster", namespace, cluster.metadata.name)
-            if obj is not None:
-                await self._services.kube.create_event(
-                    obj, "Normal", "MemberRestarted", f"{member} is restarted with the new settings"
-                )
+        if await self._services.kube.delete("Pod", key.namespace, member.name, uid=member.uid):
+            self._restarted[key] = member.uid
+            log.info("%s: %s is restarted with the new template", key, member.name)
+            text = f"{member.name} is restarted with the new template"
+            await self._announce(key, Announcement("Normal", "MemberRestarted", text))
+
+    def _template_was_seen(self, key: Key, wanted_hash: str) -> bool:
+        """Whether the StatefulSet's controller knows the template: until then it may make pods of the
+        last one."""
+        stateful_set = self._services.cache.get("StatefulSet", key.namespace, key.name)
+        if stateful_set is None or config_hash_of(stateful_set) != wanted_hash:
+            return False
+        seen = (stateful_set.get("status") or {}).get("observedGeneration", 0)
+        return bool(seen >= stateful_set["metadata"].get("generation", 0))
+
+    async def _announce(self, key: Key, news: Announcement | None) -> None:
+        obj = self._services.cache.get(*key)
+        if obj is not None and news is not None:
+            await self._services.kube.create_event(obj, *news)
 
     async def _wait_for_predecessor(self, cluster: RaftCluster, stateful_set: Mapping[str, Any]) -> None:
         name = stateful_set["metadata"]["name"]
@@ -196,71 +241,3 @@ def _not_ready(
             conditions, kind, False, reason, message, generation=generation, now=services.clock.now()
         )
     return conditions
-
-
-def cluster_status(
-    cluster: RaftCluster,
-    summary: Summary,
-    pods: list[Mapping[str, Any]],
-    stale: list[str],
-    *,
-    now: Any,
-) -> RaftClusterStatus:
-    """The whole status, from what was observed."""
-    wanted = cluster.spec.replicas
-    selector = ",".join(f"{label}={value}" for label, value in sorted(raft_selector(cluster).items()))
-    conditions = cluster.status.conditions
-    for kind, (status, reason, message) in _conditions(cluster, summary, pods, stale).items():
-        conditions = set_condition(
-            conditions, kind, status, reason, message, generation=cluster.metadata.generation, now=now
-        )
-    return RaftClusterStatus(
-        observed_generation=cluster.metadata.generation,
-        conditions=conditions,
-        replicas=len(pods),
-        ready_replicas=summary.ready,
-        ready_members=f"{summary.ready}/{wanted}",
-        selector=selector,
-        leader=summary.leader,
-        term=summary.term,
-        members=list(summary.members),
-    )
-
-
-def _conditions(
-    cluster: RaftCluster, summary: Summary, pods: list[Mapping[str, Any]], stale: list[str]
-) -> dict[str, tuple[bool, str, str]]:
-    wanted = cluster.spec.replicas
-    led = f"{summary.leader} leads term {summary.term}"
-    waiting = [member.name for member in summary.members if not member.ready]
-    if summary.agreed and summary.ready == wanted:
-        ready = (True, "AllMembersReady", f"{wanted} of {wanted} members are ready; {led}")
-    elif summary.ready < wanted:
-        ready = (False, "MembersNotReady", f"not ready: {', '.join(waiting)}{_pod_trouble(pods)}")
-    elif summary.leader is None:
-        ready = (False, "NoLeader", "all members are ready, but none leads")
-    else:
-        ready = (False, "LeaderNotAgreed", f"{led}, but not all members follow it yet")
-    available = (
-        (True, "MajorityFollows", f"{led}, and a majority follows")
-        if summary.available
-        else (False, "NoMajority", "no leader has a majority of ready members: writes cannot succeed")
-    )
-    if len(pods) < wanted:
-        progressing = (True, "Creating", f"{len(pods)} of {wanted} member pods exist")
-    elif stale:
-        progressing = (True, "RollingOut", f"still with earlier settings: {', '.join(sorted(stale))}")
-    else:
-        progressing = (False, "Complete", "all member pods exist with the current settings")
-    return {"Ready": ready, "Available": available, "Progressing": progressing}
-
-
-def _pod_trouble(pods: list[Mapping[str, Any]]) -> str:
-    """Why a container of a member waits or fell, as its pod says; empty if none does."""
-    for pod in pods:
-        for container in (pod.get("status") or {}).get("containerStatuses") or ():
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-                detail = waiting.get("message") or ""
-                return f"; {pod['metadata']['name']}: {waiting['reason']} {detail}".rstrip()
-    return ""

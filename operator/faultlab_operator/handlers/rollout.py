@@ -1,41 +1,156 @@
-"""Which member to restart next, when the wanted template is not the running one: a pure function.
+"""Which member to restart next, when the wanted template is not the running one: pure functions.
 
-One at a time, and only while all members are there and have caught up; followers first and the
-leader last, so that a rollout costs one election.
+One at a time, and only while all others are there, Ready and have caught up; followers first and the
+leader last, so that a rollout costs one election. The exception is a member that is itself what is broken:
+with a template that never starts (an image that does not exist) a corrected one must be able to get in.
+
+What may never happen: a rollout that leaves less than the members it found, minus one; a member restarted
+for a template that its pod already has.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from faultlab.contract.run import MemberView
+from faultlab_operator.handlers.ownership import is_going
 from faultlab_operator.members.summary import summarise
 from faultlab_operator.render.common import CONFIG_HASH
 
-
-def stale_pods(pods: Sequence[Mapping[str, Any]], wanted_hash: str) -> list[str]:
-    """Members whose pods were made from another template, by name."""
-    return [
-        str(pod["metadata"]["name"])
-        for pod in pods
-        if (pod["metadata"].get("annotations") or {}).get(CONFIG_HASH) != wanted_hash
-    ]
+CLOSE: Final = 1000
+"""Entries that a member's log may be behind the leader's commit index and count as caught up: what some
+tenths of a second of the heaviest load amount to, and what replication then catches up with by itself."""
 
 
-def next_to_restart(stale: Sequence[str], views: Mapping[str, MemberView]) -> str | None:
-    """The member to restart now; None while it is not safe or nothing is stale."""
-    summary = summarise(views)
-    if not stale or not summary.agreed or not caught_up(views, summary.leader):
-        return None
-    followers = [name for name in stale if name != summary.leader]
-    return followers[-1] if followers else stale[0]
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One wanted member: its pod and what it said of itself last."""
+
+    name: str
+    pod: Literal["missing", "going", "there"]
+    uid: str = ""
+    """The pod's; empty without one."""
+    made_at: str = ""
+    """When the pod was made, RFC 3339; empty without one."""
+    template: str = ""
+    """What its pod was made from."""
+    stale: bool = False
+    """That is not the wanted template."""
+    runs: bool = False
+    """The container's process is there, whatever it does."""
+    ready: bool = False
+    """The pod's own Ready."""
+    trouble: str = ""
+    """Why its container waits or fell, as the pod says."""
+    problem: str = ""
+    """Why it does not take part as it should, in words; empty if it does."""
 
 
-def caught_up(views: Mapping[str, MemberView], leader: str | None) -> bool:
-    """Whether the leader replicates to every other member, as its own status says."""
-    view = views.get(leader or "")
-    if view is None or view.status is None:
-        return False
-    peers = view.status.peers
-    return all(
-        name in peers and peers[name].state == "replicate" for name in views if name != view.status.member
+def look(
+    names: Sequence[str], pods: Sequence[Mapping[str, Any]], wanted_hash: str, views: Mapping[str, MemberView]
+) -> tuple[Member, ...]:
+    """The members, each with what is amiss. `pods` are all of the cluster's own, those on the way out
+    included."""
+    by_name = {str(pod["metadata"]["name"]): pod for pod in pods}
+    leader = summarise(views).leader
+    led_by = views.get(leader or "")
+    return tuple(_member(name, by_name.get(name), wanted_hash, views.get(name), led_by) for name in names)
+
+
+def next_to_restart(members: Sequence[Member], leader: str | None) -> Member | None:
+    """The member to restart now; None while it is not safe or none is stale."""
+    amiss = [member for member in members if member.problem]
+    stale = [member for member in members if member.stale and member.pod == "there"]
+    if not amiss:
+        followers = [member for member in stale if member.name != leader]
+        return (followers or stale)[-1] if stale else None
+    # A process that is not there serves nobody, nor do processes of which none is ready: replacing such a
+    # pod costs nothing.
+    idle = [member for member in stale if not member.runs or not any(each.ready for each in members)]
+    if idle:
+        return idle[-1]
+    odd = amiss[0]
+    if len(amiss) == 1 and odd in stale and not odd.ready and odd.name != leader:
+        # Of a template that serves the others well it is not the template that ails it.
+        return odd if all(odd.template != member.template for member in members if member != odd) else None
+    return None
+
+
+def awaited(members: Sequence[Member]) -> Member | None:
+    """Whom a rollout waits for: one that does not start before one that is only slow."""
+    amiss = [member for member in members if member.problem]
+    return next((member for member in amiss if member.trouble), amiss[0] if amiss else None)
+
+
+def pod_trouble(pod: Mapping[str, Any]) -> str:
+    """Why the pod's container waits, or that it cannot be placed; empty if it does neither."""
+    status = pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {waiting.get('message') or 'see its pod'}"
+    for condition in status.get("conditions") or ():
+        if (condition.get("type"), condition.get("status")) == ("PodScheduled", "False"):
+            return (
+                f"{condition.get('reason') or 'not scheduled'}: {condition.get('message') or 'see its pod'}"
+            )
+    return ""
+
+
+def pod_is_ready(pod: Mapping[str, Any]) -> bool:
+    """The pod's own condition Ready."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+
+
+def _member(
+    name: str,
+    pod: Mapping[str, Any] | None,
+    wanted_hash: str,
+    view: MemberView | None,
+    led_by: MemberView | None,
+) -> Member:
+    if pod is None:
+        return Member(name, "missing", problem="its pod does not exist yet")
+    metadata = pod["metadata"]
+    template = str((metadata.get("annotations") or {}).get(CONFIG_HASH))
+    going = is_going(pod)
+    ready, trouble = pod_is_ready(pod), pod_trouble(pod)
+    return Member(
+        name,
+        "going" if going else "there",
+        uid=str(metadata.get("uid") or ""),
+        made_at=str(metadata.get("creationTimestamp") or ""),
+        template=template,
+        stale=template != wanted_hash,
+        runs=_runs(pod),
+        ready=ready and not going,
+        trouble=trouble,
+        problem="its pod is being ended" if going else trouble or _problem(name, view, led_by, ready),
     )
+
+
+def _problem(name: str, view: MemberView | None, led_by: MemberView | None, pod_ready: bool) -> str:
+    """Why a member with a pod does not take part as it should; empty if it does."""
+    if view is None or not view.reachable or view.status is None:
+        return "it does not answer"
+    if not view.status.ready:
+        return "it knows no leader"
+    if led_by is None or led_by.status is None:
+        return "no member leads"
+    leader, status = led_by.status, view.status
+    if (status.term, status.leader) != (leader.term, leader.member):
+        return f"it does not follow {leader.member} in term {leader.term} yet"
+    if name != leader.member:
+        progress = leader.peers.get(name)
+        if progress is None or progress.state != "replicate":
+            return f"{leader.member} does not replicate to it yet"
+        behind = leader.commit_index - progress.match_index
+        if behind > CLOSE:
+            return f"it has to catch up with {behind} entries"
+    return "" if pod_ready else "its pod is not Ready"
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    return bool(containers) and all("running" in (each.get("state") or {}) for each in containers)

@@ -1,5 +1,6 @@
 """RaftCluster -> ConfigMap, headless Service, StatefulSet, PodDisruptionBudget."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from faultlab.contract.member import PeerAddress, RaftConfig
@@ -77,9 +78,9 @@ def raft_children(cluster: RaftCluster, image: str) -> list[Object]:
     return [config, _service(cluster), _stateful_set(cluster, image, config), _budget(cluster)]
 
 
-def config_hash_of(stateful_set: Object) -> str:
-    """The hash that pods of the current template carry."""
-    return str(stateful_set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH])
+def config_hash_of(stateful_set: Mapping[str, Any]) -> str:
+    """The hash that pods of the current template carry; empty where somebody took it out."""
+    return str((stateful_set["spec"]["template"]["metadata"].get("annotations") or {}).get(CONFIG_HASH, ""))
 
 
 def _service(cluster: RaftCluster) -> Object:

@@ -30,6 +30,22 @@ TOKEN = "tests-only"
 NAMESPACE = "lab"
 
 
+WELL: dict[str, Any] = {
+    "conditions": [{"type": "Ready", "status": "True"}],
+    "containerStatuses": [
+        {
+            "name": "member",
+            "image": "none",
+            "imageID": "",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
+        }
+    ],
+}
+"""What a pod's status says of a container that runs and is ready."""
+
+
 class NoNode:
     """No pod runs, so none has logs or an address."""
 
@@ -133,7 +149,8 @@ class Lab:
                 "spec": {"containers": [{"name": "member", "image": "none"}]},
             },
         )
-        self.set_pod_status(made["metadata"]["name"], {"phase": "Running", "podIP": address})
+        status = {"phase": "Running", "podIP": address, **WELL}
+        self.set_pod_status(made["metadata"]["name"], status)
 
     def set_pod_status(self, name: str, status: dict[str, Any]) -> None:
         self.registry.patch("pods", NAMESPACE, name, {"status": status}, subresource="status")
@@ -203,6 +220,7 @@ async def _make_pods(lab: Lab, addresses: list[str]) -> None:
     made: set[str] = set()
     while True:
         for stateful_set in lab.registry.list("statefulsets.apps", NAMESPACE):
+            _observe(lab, stateful_set)
             for index in range(stateful_set["spec"]["replicas"]):
                 name = f"{stateful_set['metadata']['name']}-{index}"
                 if lab.get("Pod", name) is not None:
@@ -212,3 +230,11 @@ async def _make_pods(lab: Lab, addresses: list[str]) -> None:
                 made.add(name)
                 lab.make_pod(name, stateful_set, addresses[index], stateful_set["spec"]["template"])
         await asyncio.sleep(0.02)
+
+
+def _observe(lab: Lab, stateful_set: dict[str, Any]) -> None:
+    generation = stateful_set["metadata"]["generation"]
+    if (stateful_set.get("status") or {}).get("observedGeneration") != generation:
+        status = {"observedGeneration": generation, "replicas": stateful_set["spec"]["replicas"]}
+        name = stateful_set["metadata"]["name"]
+        lab.registry.patch("statefulsets.apps", NAMESPACE, name, {"status": status}, subresource="status")

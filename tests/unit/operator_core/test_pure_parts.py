@@ -11,7 +11,6 @@ from faultlab.contract.member import PeerProgress, RaftStatus
 from faultlab.contract.run import MemberView
 from faultlab_operator.api import RaftCluster
 from faultlab_operator.handlers.problems import cluster_problem, quantity
-from faultlab_operator.handlers.rollout import next_to_restart
 from faultlab_operator.kube import set_condition
 from faultlab_operator.kube.merge import merge_patch
 from faultlab_operator.members.summary import summarise
@@ -120,33 +119,6 @@ def test_an_unreachable_leader_is_not_believed() -> None:
 def test_members_are_listed_by_index_not_by_spelling() -> None:
     summary = summarise(views(view("demo-10"), view("demo-9"), view("demo-0")))
     assert [member.name for member in summary.members] == ["demo-0", "demo-9", "demo-10"]
-
-
-REPLICATED = {"demo-1": "replicate", "demo-2": "replicate"}
-
-
-def test_a_rollout_leaves_the_leader_for_last() -> None:
-    now = views(view("demo-0", "leader", peers=REPLICATED), view("demo-1"), view("demo-2"))
-    assert next_to_restart(["demo-0", "demo-1", "demo-2"], now) == "demo-2"
-    assert next_to_restart(["demo-0", "demo-1"], now) == "demo-1"
-    assert next_to_restart(["demo-0"], now) == "demo-0"
-    assert next_to_restart([], now) is None
-
-
-@pytest.mark.parametrize(
-    "now",
-    [
-        views(view("demo-0", "leader", peers=REPLICATED), view("demo-1"), view("demo-2", ready=False)),
-        views(view("demo-0", "leader", peers=REPLICATED), view("demo-1"), view("demo-2", reachable=False)),
-        views(
-            view("demo-0", "leader", peers={**REPLICATED, "demo-1": "probe"}), view("demo-1"), view("demo-2")
-        ),
-        views(view("demo-0", leader=None), view("demo-1", leader=None), view("demo-2", leader=None)),
-    ],
-    ids=["one not ready", "one not reachable", "one behind", "no leader"],
-)
-def test_a_rollout_waits_until_all_have_caught_up(now: dict[str, MemberView]) -> None:
-    assert next_to_restart(["demo-0", "demo-1"], now) is None
 
 
 @pytest.mark.parametrize(

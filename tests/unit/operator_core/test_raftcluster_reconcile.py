@@ -194,3 +194,49 @@ async def test_a_child_that_somebody_deleted_comes_back(lab: Lab, members: list[
     await ready(lab, until)
     lab.registry.delete("statefulsets.apps", NAMESPACE, "demo")
     await until(lambda: lab.get("StatefulSet", "demo") is not None)
+
+
+async def test_a_stateful_set_that_somebody_scaled_is_put_right_at_once(
+    lab: Lab, members: list[Any], until: Any
+) -> None:
+    elect(members, 0, 1)
+    lab.apply("RaftCluster", "demo", {})
+    await ready(lab, until)
+    lab.registry.patch("statefulsets.apps", NAMESPACE, "demo", {"spec": {"replicas": 1}})
+    await until(lambda: (lab.get("StatefulSet", "demo") or {})["spec"]["replicas"] == 3, within_s=2)
+
+
+async def test_the_members_run_the_specs_image_and_another_one_is_rolled_out(
+    lab: Lab, members: list[Any], until: Any
+) -> None:
+    elect(members, 0, 1)
+    lab.apply("RaftCluster", "demo", {"image": "faultlab/faultlab:one"})
+    await ready(lab, until)
+    image = lambda: lab.get("StatefulSet", "demo")["spec"]["template"]["spec"]["containers"][0]["image"]  # type: ignore[index] # noqa: E731
+    assert image() == "faultlab/faultlab:one"
+    lab.apply("RaftCluster", "demo", {"image": "faultlab/faultlab:two"})
+    await until(lambda: len(lab.deleted_pods) >= 3, within_s=15)
+    await until(lambda: lab.condition("RaftCluster", "demo", "RolledOut").get("status") == "True")
+    assert image() == "faultlab/faultlab:two"
+    assert sorted(lab.deleted_pods) == ["demo-0", "demo-1", "demo-2"]
+    reasons = [reason for reason, _ in lab.events("demo")]
+    assert reasons.count("MemberRestarted") == 3
+    assert reasons.count("RolloutStarted") == 1
+    await until(lambda: "RolledOut" in [reason for reason, _ in lab.events("demo")])
+
+
+async def test_a_pod_that_is_not_ready_is_waited_for_by_the_rollout_and_by_the_clusters_ready(
+    lab: Lab, members: list[Any], until: Any
+) -> None:
+    elect(members, 0, 1)
+    lab.apply("RaftCluster", "demo", {"electionTimeout": "500ms"})
+    await ready(lab, until)
+    lab.set_pod_status("demo-1", {"conditions": [{"type": "Ready", "status": "False"}]})
+    await until(lambda: lab.condition("RaftCluster", "demo", "Ready").get("reason") == "PodsNotReady")
+    lab.set_pod_status("demo-2", {"conditions": [{"type": "Ready", "status": "False"}]})
+    lab.apply("RaftCluster", "demo", {"electionTimeout": "1s"})
+    await until(lambda: lab.condition("RaftCluster", "demo", "Progressing").get("reason") == "RollingOut")
+    assert lab.deleted_pods == []
+    for name in ("demo-1", "demo-2"):
+        lab.set_pod_status(name, {"conditions": [{"type": "Ready", "status": "True"}]})
+    await until(lambda: len(lab.deleted_pods) >= 3, within_s=15)

@@ -24,6 +24,7 @@ CLUSTERS: dict[str, dict[str, Any]] = {
         "onFollower": "redirect",
         "preVote": False,
         "checkQuorum": False,
+        "image": "registry.example:5000/lab/faultlab:next",
         "storage": {"size": "1Gi", "storageClassName": "fast"},
         "resources": {"requests": {"cpu": "1", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
         "testing": {"breakRule": "staleReads"},
@@ -75,7 +76,8 @@ def load(spec: dict[str, Any]) -> LoadTest:
 
 def rendered(name: str) -> list[dict[str, Any]]:
     if name in CLUSTERS:
-        return raft_children(cluster(CLUSTERS[name]), IMAGE)
+        made = cluster(CLUSTERS[name])
+        return raft_children(made, made.spec.image or IMAGE)
     return load_children(load(LOADS[name]), peer_addresses(cluster({})), seed=42, image=IMAGE)
 
 

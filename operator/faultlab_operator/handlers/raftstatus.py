@@ -1,0 +1,153 @@
+"""A RaftCluster's status from what was observed: pure functions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from faultlab_operator.api import Condition, RaftCluster, RaftClusterStatus
+from faultlab_operator.core.clock import parse_rfc3339
+from faultlab_operator.handlers.rollout import Member, awaited
+from faultlab_operator.kube.conditions import set_condition
+from faultlab_operator.members.summary import Summary
+from faultlab_operator.render.raftcluster import raft_selector
+
+STUCK_AFTER_S: Final = 60.0
+"""A pod that is not as it should be for so long holds its rollout up, though nothing is known to be wrong."""
+
+CREATING: Final = "Creating"
+ROLLING: Final = "RollingOut"
+STUCK: Final = "RolloutStuck"
+
+Said = tuple[bool, str, str]
+"""A condition's status, reason and message."""
+
+
+class Announcement(NamedTuple):
+    """An Event that a change of status is worth."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+def cluster_status(
+    cluster: RaftCluster, summary: Summary, members: Sequence[Member], *, now: datetime
+) -> RaftClusterStatus:
+    """The whole status."""
+    selector = ",".join(f"{label}={value}" for label, value in sorted(raft_selector(cluster).items()))
+    rolled_out = _rolled_out(members, _condition(cluster.status.conditions, "RolledOut"), now)
+    said = {
+        "Ready": _ready(summary, members),
+        "Available": _available(summary),
+        "Progressing": _progressing(members, rolled_out),
+        "RolledOut": rolled_out,
+    }
+    conditions = cluster.status.conditions
+    for kind, (status, reason, message) in said.items():
+        conditions = set_condition(
+            conditions, kind, status, reason, message, generation=cluster.metadata.generation, now=now
+        )
+    return RaftClusterStatus(
+        observed_generation=cluster.metadata.generation,
+        conditions=conditions,
+        replicas=sum(member.pod == "there" for member in members),
+        ready_replicas=summary.ready,
+        updated_replicas=_updated(members),
+        ready_members=f"{summary.ready}/{len(members)}",
+        selector=selector,
+        leader=summary.leader,
+        term=summary.term,
+        members=list(summary.members),
+    )
+
+
+def is_rolled_out(status: RaftClusterStatus) -> bool:
+    """Whether the status says that every member runs the current template."""
+    said = _condition(status.conditions, "RolledOut")
+    return said is not None and said.status == "True"
+
+
+def rollout_news(before: RaftClusterStatus, after: RaftClusterStatus) -> Announcement | None:
+    """What is worth an Event: a rollout began, is held up, or is done. A first start is no rollout."""
+    old, new = (_condition(status.conditions, "RolledOut") for status in (before, after))
+    if old is None or new is None or (old.status, old.reason) == (new.status, new.reason):
+        return None
+    if new.reason == STUCK:
+        return Announcement("Warning", STUCK, new.message)
+    if new.status == "True" and old.reason in (ROLLING, STUCK):
+        return Announcement("Normal", "RolledOut", new.message)
+    if new.reason == ROLLING and old.status == "True":
+        return Announcement("Normal", "RolloutStarted", new.message)
+    return None
+
+
+def _ready(summary: Summary, members: Sequence[Member]) -> Said:
+    led = f"{summary.leader} leads term {summary.term}"
+    if summary.ready < len(members):
+        waiting = [member.name for member in summary.members if not member.ready]
+        troubles = [f"; {member.name}: {member.trouble}" for member in members if member.trouble]
+        return False, "MembersNotReady", f"not ready: {', '.join(waiting)}{''.join(troubles[:1])}"
+    if summary.leader is None:
+        return False, "NoLeader", "all members are ready, but none leads"
+    if not summary.agreed:
+        return False, "LeaderNotAgreed", f"{led}, but not all members follow it yet"
+    pods = [member.name for member in members if not member.ready]
+    if pods:
+        return False, "PodsNotReady", f"{led}, but these members' pods are not Ready yet: {', '.join(pods)}"
+    return True, "AllMembersReady", f"{len(members)} of {len(members)} members are ready; {led}"
+
+
+def _available(summary: Summary) -> Said:
+    if summary.available:
+        return (
+            True,
+            "MajorityFollows",
+            f"{summary.leader} leads term {summary.term}, and a majority follows",
+        )
+    return False, "NoMajority", "no leader has a majority of ready members: writes cannot succeed"
+
+
+def _rolled_out(members: Sequence[Member], before: Condition | None, now: datetime) -> Said:
+    """Once every member was well with the current template this stays true, whatever befalls a member:
+    Ready says that. It takes another template to make it false."""
+    stale = any(member.stale for member in members)
+    was = before is not None and before.status == "True"
+    if not stale and (was or not any(member.problem for member in members)):
+        return True, "AllMembersUpdated", f"all {len(members)} members run the current template"
+    waits = awaited(members)
+    waiting = f"; waiting for {waits.name}: {waits.problem}" if waits is not None else ""
+    rolling = stale or (before is not None and before.reason in (ROLLING, STUCK))
+    if not rolling:
+        return False, CREATING, f"{_pods(members)} of {len(members)} member pods exist{waiting}"
+    text = f"{_updated(members)} of {len(members)} members run the new template{waiting}"
+    if waits is not None and _holds_up(waits, now):
+        advice = "no other member is restarted until it is well, or until the spec is corrected"
+        return False, STUCK, f"{text}; {advice}"
+    return False, ROLLING, text
+
+
+def _progressing(members: Sequence[Member], rolled_out: Said) -> Said:
+    done, reason, message = rolled_out
+    if not done:
+        return reason != STUCK, reason, message
+    if _pods(members) < len(members):
+        return True, CREATING, f"{_pods(members)} of {len(members)} member pods exist"
+    return False, "Complete", "all member pods exist with the current settings"
+
+
+def _holds_up(member: Member, now: datetime) -> bool:
+    if member.trouble:
+        return True
+    return bool(member.made_at) and (now - parse_rfc3339(member.made_at)).total_seconds() > STUCK_AFTER_S
+
+
+def _pods(members: Sequence[Member]) -> int:
+    return sum(member.pod == "there" for member in members)
+
+
+def _updated(members: Sequence[Member]) -> int:
+    return sum(member.pod == "there" and member.runs and not member.stale for member in members)
+
+
+def _condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == kind), None)
