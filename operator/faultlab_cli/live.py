@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from faultlab.contract.load import LoadStatus
-from faultlab.contract.run import CutEdge, LiveView, MemberView, RunEvent
+from faultlab.contract.run import CutEdge, LiveView, RunEvent
 
 PHASES = ("Deploy", "Healthy", "WarmUp", "Fault", "Heal", "Settle", "FinalRead", "Check")
+STARTING = ("Pending", "Deploy", "Healthy")
+"""Phases in which a member that has never answered has not started yet."""
 SPARKS = " ▁▂▃▄▅▆▇█"
 SPARK_SECONDS = 60
 ROLE_STYLES = {"leader": "bold green", "candidate": "yellow", "preCandidate": "yellow", "follower": "cyan"}
@@ -50,7 +52,7 @@ class LiveScreen:
         body = Group(
             _phases(view),
             Text(),
-            Columns([_members(view.members), _side(view, list(self._throughput))], padding=(0, 4)),
+            Columns([_members(view), _side(view, list(self._throughput))], padding=(0, 4)),
         )
         return Panel(body, title=f"[bold]{self._title}[/]", title_align="left", border_style="dim")
 
@@ -86,9 +88,14 @@ def _print_event(console: Console, event: RunEvent) -> None:
     clock = (
         datetime.fromisoformat(event.wall_time.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S.%f")
     )
-    line = Text(f"{clock[:-3]}  ", style="dim")
-    line.append(event.message, style=EVENT_STYLES.get(event.type, "default"))
-    console.print(line, soft_wrap=True)
+    moment = Text(clock[:-3], style="dim")
+    message = Text(event.message, style=EVENT_STYLES.get(event.type, "default"))
+    if not console.is_terminal:
+        console.print(Text("  ").join((moment, message)), soft_wrap=True)
+        return
+    line = Table.grid(padding=(0, 2))
+    line.add_row(moment, message)
+    console.print(line)
 
 
 def _phases(view: LiveView) -> RenderableType:
@@ -102,23 +109,24 @@ def _phases(view: LiveView) -> RenderableType:
         line.append(
             phase, style="bold reverse" if number == reached else "green" if number < reached else "dim"
         )
-    line.append(f"   {view.elapsed_ms / 1000:.0f} s of about {view.expected_ms / 1000:.0f} s", style="dim")
     total = max(view.expected_ms, 1)
-    return Group(line, ProgressBar(total=total, completed=min(view.elapsed_ms, total), width=72))
+    spent = Text(f"{view.elapsed_ms / 1000:.0f} s of about {view.expected_ms / 1000:.0f} s", style="dim")
+    bar = Table.grid(padding=(0, 2))
+    bar.add_row(ProgressBar(total=total, completed=min(view.elapsed_ms, total), width=50), spent)
+    return Group(line, bar)
 
 
-def _members(members: tuple[MemberView, ...]) -> RenderableType:
+def _members(view: LiveView) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("MEMBER")
     table.add_column("ROLE", min_width=12)
     table.add_column("TERM", justify="right")
     table.add_column("COMMIT", justify="right", min_width=7)
-    for member in members:
+    for member in view.members:
         status = member.status
         if status is None:
-            table.add_row(
-                member.name, Text("unreachable" if not member.reachable else "starting", "red"), "", ""
-            )
+            starting = member.reachable or view.phase in STARTING
+            table.add_row(member.name, Text("starting", "dim") if starting else Text("unreachable", "red"))
             continue
         role = Text(status.role, style=ROLE_STYLES.get(status.role, "default"))
         if not member.reachable:
@@ -126,7 +134,7 @@ def _members(members: tuple[MemberView, ...]) -> RenderableType:
         elif not status.ready:
             role.append(" (no leader)", style="red")
         table.add_row(member.name, role, str(status.term), str(status.commit_index))
-    if not members:
+    if not view.members:
         table.add_row(Text("none yet", style="dim"), "", "", "")
     return table
 

@@ -88,6 +88,7 @@ def report(
 
     kube = existing(world, kubeconfig, context)
     operator = OperatorPod(kube, lab_namespace)
+    operator.await_ready(lambda text: console.print(text, style="yellow", soft_wrap=True))
     if name is None:
         reports.list_runs(operator, console, namespace)
         return

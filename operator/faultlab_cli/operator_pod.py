@@ -37,7 +37,8 @@ HOPELESS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "C
 
 
 class OperatorAway(CliError):
-    """No operator answers now; the message says what its pods are doing. Another attempt may succeed."""
+    """No operator answers now; the message says what its pods are doing. Another attempt may succeed, and
+    `OperatorPod.await_ready` says what to do if none does."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class OperatorPod:
         if self._pod is None:
             look = self._look()
             if look.ready is None:
-                raise OperatorAway(f"{look.state}{look.advice}")
+                raise OperatorAway(look.state)
             self._pod = look.ready
         return pod_proxy(self._lab_namespace, self._pod, PORT, path)
 

@@ -150,3 +150,39 @@ def test_the_verdict_shows_reasons_numbers_checks_and_where_the_report_is(tmp_pa
         "report.html",
     ):
         assert shown in text
+
+
+def test_the_panel_fits_eighty_columns_with_nothing_folded() -> None:
+    out = io.StringIO()
+    Console(file=out, width=80, force_terminal=False, color_system=None).print(
+        LiveScreen("s").render(_view(elapsed_ms=123_000, expected_ms=145_000))
+    )
+    lines = out.getvalue().splitlines()
+    assert max(len(line) for line in lines) <= 80
+    for whole in (
+        "Deploy › Healthy › WarmUp › Fault › Heal › Settle › FinalRead › Check",
+        "123 s of about 145 s",
+        "590 ok/s     7 fail/s    3 unknown/s",
+    ):
+        assert any(whole in line for line in lines), whole
+
+
+def test_a_member_that_has_not_started_yet_is_not_called_unreachable() -> None:
+    members = (MemberView("demo-0", False),)
+    for phase, shown in (("Healthy", "starting"), ("Fault", "unreachable")):
+        console, out = _console()
+        console.print(LiveScreen("s").render(_view(phase=phase, members=members, cut_edges=())))
+        assert shown in out.getvalue()
+
+
+def test_a_long_event_is_folded_between_words_beside_its_time_on_a_terminal_only() -> None:
+    event = RunEvent(1, NOW, "fault", "Interrupted", "the lease of the fault ran out before it was renewed")
+    shown = {}
+    for terminal in (True, False):
+        out = io.StringIO()
+        EventLog(Console(file=out, width=40, force_terminal=terminal, color_system=None)).print(event)
+        shown[terminal] = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert len(shown[False]) == 1
+    assert all(line.startswith(" " * 14) for line in shown[True][1:])
+    assert len(shown[True]) > 1
+    assert " ".join(line[14:] for line in shown[True]) == event.message

@@ -128,8 +128,8 @@ def test_a_deployment_that_makes_no_pod_says_why(cluster: Cluster, pod: Operator
     ]
     with pytest.raises(OperatorAway, match="violates PodSecurity"):
         pod.get("/live")
-    with pytest.raises(OperatorAway, match="scaled to 0; `kubectl scale"):
-        pod.get("/live")
+    with pytest.raises(CliError, match="scaled to 0; `kubectl scale"):
+        pod.await_ready(pytest.fail)
 
 
 def test_an_operator_that_starts_is_waited_for(cluster: Cluster, pod: OperatorPod) -> None:
