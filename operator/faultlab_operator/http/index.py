@@ -17,8 +17,10 @@ from faultlab.contract.run import LiveView, RunSummary
 from faultlab_operator.api import Scenario
 from faultlab_operator.core import Services
 from faultlab_operator.core.clock import parse_rfc3339
+from faultlab_operator.handlers.loadtest import page_url
 from faultlab_operator.http.live import LiveViews
 from faultlab_operator.http.shell import html_page
+from faultlab_operator.render.loadtest import load_pod_name
 from faultlab_operator.report.words import number
 from faultlab_operator.scenario.keeping import under_way
 from faultlab_operator.scenario.manifests import load_name
@@ -108,8 +110,10 @@ class Index:
                 yield Running(view, heading, _leader(view), self._locust(scenario))
 
     def _locust(self, scenario: Scenario) -> str:
-        load = self._services.cache.get("LoadTest", scenario.metadata.namespace, load_name(scenario)) or {}
-        return str((load.get("status") or {}).get("url") or "")
+        namespace, name = scenario.metadata.namespace, load_name(scenario)
+        if self._services.loads.status(namespace, name) is None:
+            return ""
+        return page_url(self._services.settings.locust_url, namespace, load_pod_name(name)) or ""
 
 
 def title(shown: Overview) -> str:

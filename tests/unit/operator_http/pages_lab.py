@@ -11,7 +11,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from faultlab.contract.run import RunSummary
+from faultlab.contract.load import LoadStatus, LoadWindow
+from faultlab.contract.member import RaftStatus
+from faultlab.contract.run import MemberView, RunSummary
 from faultlab_operator.core import Cache, Services, Settings, SystemClock
 from faultlab_operator.http.server import start
 from faultlab_operator.scenario.store import RunStore
@@ -20,14 +22,31 @@ from faultlab_operator.scenario.times import format_time
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-class NoHub:
-    """Nobody answers."""
+class FakeHub:
+    """Members and loads at once; at first nobody answers."""
 
-    def statuses(self, _namespace: str, _name: str) -> dict[str, Any]:
-        return {}
+    def __init__(self) -> None:
+        self._members: dict[str, MemberView] = {}
+        self._load: LoadStatus | None = None
 
-    def status(self, _namespace: str, _name: str) -> None:
-        return None
+    def lead(self, member: str, *, term: int) -> None:
+        """The member says that it leads."""
+        status = RaftStatus(
+            system="raft", cluster="demo", member=member, role="leader", term=term, leader=member,
+            commit_index=1, applied_index=1, last_index=1, peers={}, version="1", started_at=format_time(NOW), ready=True,
+        )  # fmt: skip
+        self._members[member] = MemberView(member, True, status)
+
+    def load(self, *, ok: int) -> None:
+        """The load says that it had so many answers in the last second."""
+        window = LoadWindow(ok, ok, ok, 0, 0, 1.0, 2.0)
+        self._load = LoadStatus("demo", "running", ok, 0, 0, 0, 20, window, 0, format_time(NOW), 0)
+
+    def statuses(self, _namespace: str, _name: str) -> dict[str, MemberView]:
+        return self._members
+
+    def status(self, _namespace: str, _name: str) -> LoadStatus | None:
+        return self._load
 
 
 @dataclass
@@ -37,7 +56,7 @@ class Lab:
     services: Services
     store: RunStore
     unready: str | None = None
-    hub: NoHub = field(default_factory=NoHub)
+    hub: FakeHub = field(default_factory=FakeHub)
 
     @property
     def cache(self) -> Cache:
@@ -79,7 +98,7 @@ def scenario(name: str, uid: str, phase: str | None, **status: Any) -> dict[str,
 
 
 def make_lab(data_dir: Path, **settings: Any) -> Lab:
-    hub = NoHub()
+    hub = FakeHub()
     services = Services(
         settings=Settings(data_dir=data_dir, http_port=0, locust_port=0, **settings),
         clock=SystemClock(),
