@@ -15,6 +15,7 @@ from faultlab_embedded.controllers.endpoints import EndpointsReconciler
 from faultlab_embedded.controllers.events import sweep_events
 from faultlab_embedded.controllers.garbage import GarbageCollector
 from faultlab_embedded.controllers.job import JobReconciler
+from faultlab_embedded.controllers.protection import ProtectionReconciler
 from faultlab_embedded.controllers.replicaset import ReplicaSetReconciler
 from faultlab_embedded.controllers.runtime import Controller
 from faultlab_embedded.controllers.slices import SliceReconciler
@@ -47,6 +48,7 @@ class ControllerManager:
             "daemonset": DaemonSetReconciler(registry, Recorder(registry, "daemonset-controller")),
             "job": JobReconciler(registry, Recorder(registry, "job-controller")),
             "disruption": DisruptionReconciler(registry),
+            "protection": ProtectionReconciler(registry),
         }
         for name, reconciler in reconcilers.items():
             controller = Controller(registry, name, reconciler, reconciler.sources())

@@ -13,6 +13,8 @@ from faultlab_embedded.store.registry import Registry
 Object = Mapping[str, Any]
 RESOURCE = "controllerrevisions.apps"
 HASH_LABEL = "controller-revision-hash"
+_OWN_HASH_LABEL = "controller.kubernetes.io/hash"
+"""Of the revisions of a StatefulSet; those of a DaemonSet have the label that its pods have."""
 _DEFAULT_LIMIT = 10
 
 
@@ -37,11 +39,12 @@ def update_revision(registry: Registry, owner: Object, hash_label_is_name: bool)
                     "namespace": namespace,
                     "labels": {
                         **((template.get("metadata") or {}).get("labels") or {}),
-                        HASH_LABEL: digest,
+                        _OWN_HASH_LABEL if hash_label_is_name else HASH_LABEL: digest,
                     },
                     "ownerReferences": [owner_reference(owner)],
                 },
-                "data": {"spec": {"template": template}},
+                # As a strategic merge patch, which `kubectl rollout undo` sends back.
+                "data": {"spec": {"template": {"$patch": "replace", **template}}},
                 "revision": newest + 1,
             },
         )
@@ -63,7 +66,7 @@ def template_of(registry: Registry, owner: Object, name: str) -> Object:
     template: Object = (
         found.decode()["data"]["spec"]["template"] if found is not None else owner["spec"]["template"]
     )
-    return template
+    return {key: value for key, value in template.items() if key != "$patch"}
 
 
 def prune(registry: Registry, owner: Object, in_use: set[str]) -> None:

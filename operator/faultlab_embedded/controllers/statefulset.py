@@ -179,7 +179,7 @@ class StatefulSetReconciler:
             revisions.HASH_LABEL: revision,
         }
         pod = pods.from_template(look.obj, template, labels)
-        pod["metadata"]["name"] = name
+        pod["metadata"] |= {"name": name, "generateName": f"{look.name}-"}
         spec = pod["spec"]
         spec["hostname"] = name
         if look.obj["spec"].get("serviceName"):
@@ -204,6 +204,8 @@ class StatefulSetReconciler:
                 continue
             labels = {**(template["metadata"].get("labels") or {}), **match_labels}
             meta: dict[str, Any] = {"name": name, "namespace": look.namespace, "labels": labels}
+            if annotations := template["metadata"].get("annotations"):
+                meta["annotations"] = annotations
             if owner := wanted_owner(look.obj, {}, scaled_away=False):
                 meta["ownerReferences"] = [owner_reference(owner)]
             claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
@@ -225,14 +227,13 @@ class StatefulSetReconciler:
         status = {
             "observedGeneration": look.obj["metadata"].get("generation", 1),
             "replicas": len(held),
-            "readyReplicas": len(ready),
             "availableReplicas": len(available),
-            "currentReplicas": len(at_current),
-            "updatedReplicas": len(updated),
             "currentRevision": current,
             "updateRevision": look.update,
             "collisionCount": 0,
         }
+        counts = {"readyReplicas": ready, "currentReplicas": at_current, "updatedReplicas": updated}
+        status |= {field: len(counted) for field, counted in counts.items() if counted}
         latest = self._registry.find(RESOURCE, look.namespace, look.name)
         if latest is not None and latest.uid == look.obj["metadata"]["uid"]:
             pods.set_status(self._registry, RESOURCE, latest.decode(), status)

@@ -75,27 +75,27 @@ def immutable(field: str, value: Any, old: Any) -> list[FieldError]:
     return [] if value == old else [FieldError.invalid(field, value, "field is immutable")]
 
 
-def selector_and_template(spec: Object) -> list[FieldError]:
-    """That a workload's selector is there, can be read, and matches its own template."""
+def selector_and_template(spec: Object, kind: str, *, required: bool = True) -> list[FieldError]:
+    """That a workload's selector is there, can be read, and matches its own template.
+
+    `kind` is what Kubernetes calls it in the text about an empty selector; `required` is whether it says that
+    a missing one is, beside that it does not match.
+    """
     selector = spec.get("selector")
-    if not selector:
-        detail = "`selector` does not match template `labels`"
-        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-        return [
-            FieldError.required("spec.selector"),
-            FieldError.invalid("spec.template.metadata.labels", labels, detail),
-        ]
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    mismatch = FieldError.invalid(
+        "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
+    )
+    if selector is None:
+        return [FieldError.required("spec.selector"), mismatch] if required else [mismatch]
     errors = names.label_errors("spec.selector.matchLabels", selector.get("matchLabels"))
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        errors.append(
-            FieldError.invalid("spec.selector", selector, "empty selector is invalid for this kind")
-        )
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+        text = f"empty selector is invalid for {kind}"
+        errors.append(FieldError.invalid("spec.selector", selector, text))
     try:
-        fits = match_labels(selector)(labels)
+        fits = match_labels(selector)(labels or {}) or not any(selector.values())
     except (BadRequest, KeyError) as error:
         return [*errors, FieldError.invalid("spec.selector", selector, str(error))]
     if not errors and not fits:
-        field = "spec.template.metadata.labels"
-        errors.append(FieldError.invalid(field, labels, "`selector` does not match template `labels`"))
+        errors.append(mismatch)
     return errors

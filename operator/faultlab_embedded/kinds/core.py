@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import config_keys, duplicates, immutable, one_of, port_name, port_number
 from faultlab_embedded.kinds.podchecks import check_resources
 from faultlab_embedded.store import names
-from faultlab_embedded.store.errors import BadRequest, FieldError, Forbidden
+from faultlab_embedded.store.errors import FieldError, Forbidden
 from faultlab_embedded.store.strategy import Object
 
 _IMMORTAL = ("default", "kube-public", "kube-system")
 MAX_DATA_BYTES = 1024 * 1024
+CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
+"""The finalizer of claims: the claim-protection controller takes it away when no pod on a node uses them."""
 _ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 
 
@@ -49,13 +50,16 @@ class ServiceStrategy(BuiltinStrategy):
             port.setdefault("targetPort", port.get("port"))
         if kind == "ExternalName":
             return
-        if not spec.get("clusterIP"):
+        asked = spec.get("clusterIP")
+        if not asked:
             if not spec.get("ports"):
                 return  # refused by `check`: only who says that the service is headless may leave ports out
             spec["clusterIP"] = "None"
         spec.setdefault("clusterIPs", [spec["clusterIP"]])
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        if asked == "None" and not spec.get("selector"):
+            spec.setdefault("ipFamilyPolicy", "RequireDualStack")
+        both = spec.setdefault("ipFamilyPolicy", "SingleStack") != "SingleStack"
+        spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if both else ["IPv4"])
         spec.setdefault("internalTrafficPolicy", "Cluster")
 
     def prepare_create(self, obj: Object) -> None:
@@ -103,18 +107,6 @@ class ConfigMapStrategy(BuiltinStrategy):
 
 
 class SecretStrategy(BuiltinStrategy):
-    def decode(self, obj: Object) -> list[str]:
-        unknown = super().decode(obj)
-        for key, value in (obj.get("data") or {}).items():
-            try:
-                base64.b64decode(value, validate=True)
-            except binascii.Error:
-                raise BadRequest(
-                    f'Secret in version "v1" cannot be handled as a Secret: illegal base64 data in {key}: '
-                    "plain text goes into stringData"
-                ) from None
-        return unknown
-
     def default(self, obj: Object) -> None:
         obj.setdefault("type", "Opaque")
         for key, value in (obj.pop("stringData", None) or {}).items():
@@ -142,24 +134,32 @@ def _check_frozen(obj: Object, old: Object | None, fields: tuple[str, ...]) -> l
     return errors + [FieldError.forbidden(field, detail) for field in changed]
 
 
+def check_claim(spec: Object, path: str) -> list[FieldError]:
+    """Everything wrong with the spec of a claim."""
+    errors = []
+    if not spec.get("accessModes"):
+        errors.append(FieldError.required(f"{path}.accessModes", "at least 1 access mode is required"))
+    for index, mode in enumerate(spec.get("accessModes") or ()):
+        errors += one_of(f"{path}.accessModes[{index}]", mode, _ACCESS_MODES)
+    resources = spec.get("resources") or {}
+    if not (resources.get("requests") or {}).get("storage"):
+        errors.append(FieldError.required(f"{path}.resources[storage]"))
+    return errors + check_resources(resources, f"{path}.resources")
+
+
 class PersistentVolumeClaimStrategy(BuiltinStrategy):
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
 
     def prepare_create(self, obj: Object) -> None:
         obj["status"] = {"phase": "Pending"}
+        finalizers = obj["metadata"].setdefault("finalizers", [])
+        if CLAIM_PROTECTION not in finalizers:
+            finalizers.append(CLAIM_PROTECTION)
 
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         spec = obj["spec"]
-        errors = []
-        if not spec.get("accessModes"):
-            errors.append(FieldError.required("spec.accessModes", "at least 1 access mode is required"))
-        for index, mode in enumerate(spec.get("accessModes") or ()):
-            errors += one_of(f"spec.accessModes[{index}]", mode, _ACCESS_MODES)
-        resources = spec.get("resources") or {}
-        if not (resources.get("requests") or {}).get("storage"):
-            errors.append(FieldError.required("spec.resources[storage]"))
-        errors += check_resources(resources, "spec.resources")
+        errors = check_claim(spec, "spec")
         if old is not None and _fixed_claim(spec, old["spec"]) != _fixed_claim(old["spec"], old["spec"]):
             detail = (
                 "spec is immutable after creation except resources.requests and volumeAttributesClassName "
@@ -177,6 +177,14 @@ def _fixed_claim(spec: Object, old: Object) -> dict[str, Any]:
 
 
 class EventStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        """What Kubernetes writes of an event even if it is empty."""
+        for time in ("firstTimestamp", "lastTimestamp", "eventTime"):
+            obj.setdefault(time, None)
+        obj.setdefault("source", {})
+        for name in ("reportingComponent", "reportingInstance"):
+            obj.setdefault(name, "")
+
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         del old
         about = obj.get("involvedObject") or {}

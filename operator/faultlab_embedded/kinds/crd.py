@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import re2
-
 from faultlab_embedded.kinds.base import BuiltinStrategy
-from faultlab_embedded.schema.cel import compile_errors
+from faultlab_embedded.schema.celrules import rule_errors
 from faultlab_embedded.schema.jsonpath import compile_path
+from faultlab_embedded.schema.wellformed import check_schema
 from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.objects import now_rfc3339
-from faultlab_embedded.store.strategy import Object, Schema
+from faultlab_embedded.store.strategy import Object
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_FORBIDDEN_IN_STRUCTURAL = (
-    "$ref",
-    "definitions",
-    "dependencies",
-    "patternProperties",
-    "additionalItems",
-    "id",
-)
 
 
 class CrdStrategy(BuiltinStrategy):
@@ -135,63 +126,37 @@ def _check_versions(versions: list[Any]) -> list[FieldError]:
             FieldError.invalid("spec.versions", [v.get("name") for v in versions], "must serve a version")
         )
     for index, version in enumerate(versions):
-        path = f"spec.versions[{index}]"
-        schema = (version.get("schema") or {}).get("openAPIV3Schema")
         if not version.get("name"):
-            errors.append(FieldError.required(f"{path}.name"))
+            errors.append(FieldError.required(f"spec.versions[{index}].name"))
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        path = f"{_path_of('schema', versions, index, 'validation')}.openAPIV3Schema"
         if not schema:
-            errors.append(FieldError.required(f"{path}.schema.openAPIV3Schema", "schemas are required"))
+            errors.append(FieldError.required(path, "schemas are required"))
             continue
-        errors += _check_schema(schema, f"{path}.schema.openAPIV3Schema", root=True)
-        errors += compile_errors(schema, f"{path}.schema.openAPIV3Schema")
-        errors += _check_columns(version.get("additionalPrinterColumns") or [], path)
-        errors += _check_scale((version.get("subresources") or {}).get("scale"), f"{path}.subresources.scale")
-    return errors
+        errors += check_schema(schema, path)
+        errors += rule_errors(schema, path)
+        columns = _path_of("additionalPrinterColumns", versions, index, "additionalPrinterColumns")
+        errors += _check_columns(version.get("additionalPrinterColumns") or [], columns)
+        scale = (version.get("subresources") or {}).get("scale")
+        errors += _check_scale(scale, f"{_path_of('subresources', versions, index, 'subresources')}.scale")
+    return list(dict.fromkeys(errors))
 
 
-def _check_schema(schema: Schema, path: str, *, root: bool = False) -> Iterable[FieldError]:
-    """That a schema is structural, as far as this server relies on it."""
-    for key in _FORBIDDEN_IN_STRUCTURAL:
-        if key in schema:
-            yield FieldError.forbidden(f"{path}.{key}", f"{key} is not supported in a structural schema")
-    if root and schema.get("type") != "object":
-        yield FieldError.invalid(f"{path}.type", schema.get("type", ""), "must be object at the root")
-    has_type = schema.get("type") or schema.get("x-kubernetes-int-or-string")
-    if not has_type and not schema.get("x-kubernetes-preserve-unknown-fields"):
-        yield FieldError.required(f"{path}.type", "must not be empty for specified object fields")
-    if schema.get("properties") and schema.get("additionalProperties"):
-        yield FieldError.forbidden(f"{path}.additionalProperties", "mutual exclusive with properties")
-    for bound in ("exclusiveMinimum", "exclusiveMaximum"):
-        if bound in schema and not isinstance(schema[bound], bool):
-            yield FieldError.type_invalid(f"{path}.{bound}", schema[bound], "must be a boolean")
-    if pattern := schema.get("pattern"):
-        try:
-            re2.compile(pattern)
-        except re2.error as error:
-            detail = f"must be a valid regular expression (RE2): {error}"
-            yield FieldError.invalid(f"{path}.pattern", pattern, detail)
-    if schema.get("x-kubernetes-list-type") == "map" and not schema.get("x-kubernetes-list-map-keys"):
-        detail = "must not be empty if x-kubernetes-list-type is map"
-        yield FieldError.required(f"{path}.x-kubernetes-list-map-keys", detail)
-    for name, child in (schema.get("properties") or {}).items():
-        if root and name == "metadata":
-            continue
-        yield from _check_schema(child, f"{path}.properties[{name}]")
-    for nested in ("items", "additionalProperties"):
-        if isinstance(schema.get(nested), dict):
-            yield from _check_schema(schema[nested], f"{path}.{nested}")
-    if schema.get("type") == "array" and not isinstance(schema.get("items"), dict):
-        yield FieldError.required(f"{path}.items", "must be specified")
+def _path_of(part: str, versions: list[Any], index: int, shared: str) -> str:
+    """Where a part of a version is told to be: what all versions have in common, Kubernetes moves up."""
+    alike = all(version.get(part) == versions[0].get(part) for version in versions)
+    return f"spec.{shared}" if alike else f"spec.versions[{index}].{part}"
 
 
 def _check_columns(columns: list[Object], path: str) -> Iterable[FieldError]:
     for index, column in enumerate(columns):
-        where = f"{path}.additionalPrinterColumns[{index}]"
+        where = f"{path}[{index}]"
         for field in ("name", "type", "jsonPath"):
             if not column.get(field):
                 yield FieldError.required(f"{where}.{field}")
         if column.get("type") and column["type"] not in _COLUMN_TYPES:
-            yield FieldError.not_supported(f"{where}.type", column["type"], _COLUMN_TYPES)
+            detail = f"must be one of {','.join(_COLUMN_TYPES)}"
+            yield FieldError.invalid(f"{where}.type", column["type"], detail)
         try:
             compile_path(column.get("jsonPath", ""))
         except ValueError as error:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from faultlab_embedded.kinds import quantity
 from faultlab_embedded.kinds.checks import at_least, duplicates, one_of, port_name, port_number
 from faultlab_embedded.kinds.podspec import PROBES
+from faultlab_embedded.schema import quantity
 from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.strategy import Object
@@ -38,16 +38,36 @@ def check_spec(spec: Object | None, path: str, *, claims: Iterable[str] = ()) ->
     for name in ("hostname", "subdomain"):
         if spec.get(name):
             errors += names.label(f"{path}.{name}", spec[name])
+    errors += _check_tolerations(spec.get("tolerations") or [], f"{path}.tolerations")
     if spec.get("serviceAccountName"):
         errors += names.subdomain(f"{path}.serviceAccountName", spec["serviceAccountName"])
     errors += names.label_errors(f"{path}.nodeSelector", spec.get("nodeSelector"))
     return errors
 
 
+def _check_tolerations(tolerations: list[Object], path: str) -> list[FieldError]:
+    errors = []
+    for index, toleration in enumerate(tolerations):
+        where, effect = f"{path}[{index}]", toleration.get("effect", "")
+        if not toleration.get("key") and toleration.get("operator") != "Exists":
+            detail = (
+                'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            )
+            errors.append(FieldError.invalid(f"{where}.operator", toleration.get("operator", ""), detail))
+        if "tolerationSeconds" in toleration and effect != "NoExecute":
+            detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+            errors.append(FieldError.invalid(f"{where}.effect", effect, detail))
+        errors += one_of(f"{where}.effect", effect, ("NoSchedule", "PreferNoSchedule", "NoExecute"))
+    return errors
+
+
 def check_template(
-    template: Object | None, policies: Sequence[str], *, claims: Iterable[str] = ()
+    template: Object | None, policies: Sequence[str], *, claims: Iterable[str] = (), endless: str = ""
 ) -> list[FieldError]:
-    """Everything wrong with `spec.template`, whose pods may restart only as `policies` say."""
+    """Everything wrong with `spec.template`, whose pods may restart only as `policies` say.
+
+    `endless`: the name of a kind whose pods may have no deadline.
+    """
     path = "spec.template"
     if not template:
         return [FieldError.required(path)]
@@ -58,6 +78,9 @@ def check_template(
     policy = (template.get("spec") or {}).get("restartPolicy")
     if policy in RESTART_POLICIES and policy not in policies:
         errors.append(FieldError.not_supported(f"{path}.spec.restartPolicy", policy, policies))
+    if endless and "activeDeadlineSeconds" in (template.get("spec") or {}):
+        detail = f"activeDeadlineSeconds in {endless} is not Supported"
+        errors.append(FieldError.forbidden(f"{path}.spec.activeDeadlineSeconds", detail))
     return errors
 
 

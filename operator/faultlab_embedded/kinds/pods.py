@@ -31,6 +31,9 @@ class PodStrategy(BuiltinStrategy):
         spec.setdefault("priority", 0)
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         _tolerate_trouble(spec)
+        for condition in (obj.get("status") or {}).get("conditions") or ():
+            for time in ("lastProbeTime", "lastTransitionTime"):
+                condition.setdefault(time, None)
 
     def prepare_create(self, obj: Object) -> None:
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj["spec"])}

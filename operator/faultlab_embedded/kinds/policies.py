@@ -8,6 +8,7 @@ from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.strategy import Object
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
+_ROLE_REFERENCE = {"APIGroup": "apiGroup", "Kind": "kind", "Name": "name"}
 
 
 class DisruptionBudgetStrategy(BuiltinStrategy):
@@ -40,6 +41,9 @@ class DisruptionBudgetStrategy(BuiltinStrategy):
 
 
 class LeaseStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("spec", {})
+
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         del old
         spec = obj.get("spec") or {}
@@ -51,6 +55,9 @@ class LeaseStrategy(BuiltinStrategy):
 
 class RoleStrategy(BuiltinStrategy):
     """Roles and ClusterRoles: stored, not enforced."""
+
+    def default(self, obj: Object) -> None:
+        obj.setdefault("rules", None)  # written even where there are none
 
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         del old
@@ -91,7 +98,8 @@ class RoleBindingStrategy(BuiltinStrategy):
             if not subject.get("name"):
                 errors.append(FieldError.required(f"{path}.name"))
         if old is not None and role != old.get("roleRef"):
-            errors.append(FieldError.invalid("roleRef", role, "cannot change roleRef"))
+            shown = {name: role.get(field, "") for name, field in _ROLE_REFERENCE.items()}
+            errors.append(FieldError.invalid("roleRef", shown, "cannot change roleRef"))
         return errors
 
 
@@ -115,9 +123,28 @@ class NetworkPolicyStrategy(BuiltinStrategy):
         spec = obj.setdefault("spec", {})
         spec.setdefault("policyTypes", ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
         spec.setdefault("podSelector", {})
+        for rule in (*(spec.get("ingress") or ()), *(spec.get("egress") or ())):
+            for port in rule.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+
+
+class EndpointsStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        for subset in obj.get("subsets") or ():
+            for port in subset.get("ports") or ():
+                port.setdefault("protocol", "TCP")
 
 
 class EndpointSliceStrategy(BuiltinStrategy):
+    def default(self, obj: Object) -> None:
+        obj.setdefault("endpoints", None)
+        for endpoint in obj["endpoints"] or ():
+            endpoint.setdefault("conditions", {})
+        obj.setdefault("ports", None)
+        for port in obj["ports"] or ():
+            port.setdefault("name", "")
+            port.setdefault("protocol", "TCP")
+
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         errors = one_of("addressType", obj.get("addressType"), ("FQDN", "IPv4", "IPv6"), required=True)
         if old is not None:

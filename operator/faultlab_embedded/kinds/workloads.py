@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from faultlab_embedded.kinds import podspec
 from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import at_least, immutable, one_of, selector_and_template
+from faultlab_embedded.kinds.core import check_claim
 from faultlab_embedded.kinds.podchecks import RESTART_POLICIES, check_template
 from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError
@@ -21,6 +23,7 @@ _STATEFUL_SET_CHANGES = (
     "persistentVolumeClaimRetentionPolicy",
     "revisionHistoryLimit",
 )
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 
 def _template_defaults(spec: Object) -> None:
@@ -34,6 +37,11 @@ class _Workload(BuiltinStrategy):
     negative."""
 
     keeps_selector = True
+    selector_required = True
+    named = ""
+    """What the text about an empty selector calls the kind."""
+    endless = ""
+    """What the text about a pod's deadline, which there may not be, calls the kind."""
     first_status: ClassVar[Object] = {}
 
     def prepare_create(self, obj: Object) -> None:
@@ -49,8 +57,10 @@ class _Workload(BuiltinStrategy):
 
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         spec = obj["spec"]
-        errors = selector_and_template(spec)
-        errors += check_template(spec.get("template"), ("Always",), claims=_claims(spec))
+        errors = selector_and_template(spec, self.named, required=self.selector_required)
+        errors += check_template(
+            spec.get("template"), ("Always",), claims=_claims(spec), endless=self.endless
+        )
         for field in ("replicas", "minReadySeconds", "revisionHistoryLimit"):
             errors += at_least(f"spec.{field}", spec.get(field))
         errors += self.check_spec(spec)
@@ -66,6 +76,7 @@ class _Workload(BuiltinStrategy):
 
 class StatefulSetStrategy(_Workload):
     keeps_selector = False
+    named, endless = "statefulset", "StatefulSet"
     first_status: ClassVar[Object] = {"replicas": 0, "availableReplicas": 0}
 
     def default_spec(self, spec: Object) -> None:
@@ -86,21 +97,33 @@ class StatefulSetStrategy(_Workload):
             claim.setdefault("status", {}).setdefault("phase", "Pending")
 
     def check_spec(self, spec: Object) -> list[FieldError]:
-        policy = spec["podManagementPolicy"]
-        errors = one_of("spec.podManagementPolicy", policy, ("OrderedReady", "Parallel"))
-        strategy = spec["updateStrategy"]["type"]
-        errors += one_of("spec.updateStrategy.type", strategy, ("OnDelete", "RollingUpdate"))
+        policy, errors = spec["podManagementPolicy"], []
+        if policy not in ("OrderedReady", "Parallel"):
+            text = "must be 'OrderedReady' or 'Parallel'"
+            errors.append(FieldError.invalid("spec.podManagementPolicy", policy, text))
+        errors += _check_set_strategy(spec["updateStrategy"])
+        for field, value in spec["persistentVolumeClaimRetentionPolicy"].items():
+            where = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
+            errors += one_of(where, value, ("Retain", "Delete"))
+        errors += at_least("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
+        if spec.get("serviceName"):
+            errors += names.label("spec.serviceName", spec["serviceName"])
+        given = len(spec["template"]["spec"].get("volumes") or ())
         for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
-            path = f"spec.volumeClaimTemplates[{index}]"
-            if not (claim.get("metadata") or {}).get("name"):
-                errors.append(FieldError.required(f"{path}.metadata.name"))
+            volume = f"spec.template.spec.volumes[{given + index}].name"
+            name = (claim.get("metadata") or {}).get("name")
+            errors += names.label(volume, name) if name else [FieldError.required(volume)]
+            errors += check_claim(claim["spec"], f"spec.volumeClaimTemplates[{index}].spec")
         return errors
+
+    def validate(self, obj: Object, old: Object | None, subresource: str | None) -> Sequence[FieldError]:
+        if subresource == "status":
+            return _check_set_status(obj.get("status") or {})
+        return super().validate(obj, old, subresource)
 
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         errors = super().check(obj, old)
         if old is None:
-            # Pods are named NAME-ORDINAL and carry that as a label.
-            errors += names.label("metadata.name", obj["metadata"].get("name", ""))
             return errors
         fixed = [{k: v for k, v in x["spec"].items() if k not in _STATEFUL_SET_CHANGES} for x in (obj, old)]
         if fixed[0] != fixed[1]:
@@ -113,7 +136,42 @@ class StatefulSetStrategy(_Workload):
         return errors
 
 
+def _check_set_strategy(strategy: Object) -> list[FieldError]:
+    kind, rolling = strategy["type"], strategy.get("rollingUpdate")
+    where = "spec.updateStrategy"
+    shown = rolling and {
+        "Partition": rolling.get("partition"),
+        "MaxUnavailable": rolling.get("maxUnavailable"),
+    }
+    if kind == "OnDelete":
+        text = "only allowed for updateStrategy 'RollingUpdate'"
+        return [FieldError.invalid(f"{where}.rollingUpdate", shown, text)] if rolling is not None else []
+    if kind != "RollingUpdate":
+        text = "must be 'RollingUpdate' or 'OnDelete'"
+        return [FieldError.invalid(where, {"Type": kind, "RollingUpdate": shown}, text)]
+    return at_least(f"{where}.rollingUpdate.partition", (rolling or {}).get("partition"))
+
+
+def _check_set_status(status: Object) -> list[FieldError]:
+    replicas = status.get("replicas", 0)
+    parts = ("readyReplicas", "currentReplicas", "updatedReplicas")
+    errors = at_least("status.replicas", replicas)
+    for field in (*parts, "availableReplicas", "observedGeneration", "collisionCount"):
+        errors += at_least(f"status.{field}", status.get(field))
+    for field in (*parts, "availableReplicas"):
+        value = status.get(field, 0)
+        if value > replicas:
+            text = "cannot be greater than status.replicas"
+            errors.append(FieldError.invalid(f"status.{field}", value, text))
+    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
+        text = "cannot be greater than status.readyReplicas"
+        errors.append(FieldError.invalid("status.availableReplicas", status["availableReplicas"], text))
+    return errors
+
+
 class DeploymentStrategy(_Workload):
+    named, endless = "deployment", "ReplicaSet"
+
     def default_spec(self, spec: Object) -> None:
         spec.setdefault("replicas", 1)
         spec.setdefault("revisionHistoryLimit", 10)
@@ -134,6 +192,7 @@ class DeploymentStrategy(_Workload):
 
 
 class ReplicaSetStrategy(_Workload):
+    named, endless = "deployment", "ReplicaSet"
     first_status: ClassVar[Object] = {"replicas": 0}
 
     def default_spec(self, spec: Object) -> None:
@@ -141,6 +200,8 @@ class ReplicaSetStrategy(_Workload):
 
 
 class DaemonSetStrategy(_Workload):
+    named, endless = "daemonset", "DaemonSet"
+    selector_required = False
     first_status: ClassVar[Object] = {
         "currentNumberScheduled": 0,
         "numberMisscheduled": 0,
@@ -155,6 +216,18 @@ class DaemonSetStrategy(_Workload):
             rolling = strategy.setdefault("rollingUpdate", {})
             rolling.setdefault("maxUnavailable", 1)
             rolling.setdefault("maxSurge", 0)
+
+    def prepare_create(self, obj: Object) -> None:
+        super().prepare_create(obj)
+        obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = "1"
+
+    def prepare_update(self, obj: Object, old: Object, subresource: str | None) -> None:
+        if subresource is not None:
+            return
+        before = (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "0")
+        changed = obj["spec"]["template"] != old["spec"]["template"]
+        number = str(int(before) + 1) if changed and before.isdigit() else before
+        obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = number
 
     def check_spec(self, spec: Object) -> list[FieldError]:
         strategy = spec["updateStrategy"]["type"]
@@ -191,7 +264,7 @@ class JobStrategy(BuiltinStrategy):
 
     def check(self, obj: Object, old: Object | None) -> list[FieldError]:
         spec = obj["spec"]
-        errors = selector_and_template(spec)
+        errors = selector_and_template(spec, "job")
         errors += check_template(spec.get("template"), RESTART_POLICIES)
         if spec["template"]["spec"].get("restartPolicy") == "Always":
             detail = 'valid values: "OnFailure", "Never"'

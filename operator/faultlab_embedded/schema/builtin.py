@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from faultlab_embedded.schema.decoding import GO_TYPE
+
 Schema = dict[str, Any]
 
 REFERENCE = "#/components/schemas/"
@@ -50,6 +52,7 @@ def _resolved() -> dict[str, Schema]:
     made: dict[str, Schema] = {name: {} for name in found}
     for name, schema in found.items():
         made[name].update(_resolve(_without_text(schema), made))
+        made[name][GO_TYPE] = ".".join(name.rsplit(".", 2)[1:])
     for schema in made.values():
         _settle(schema, made, set())
     return made

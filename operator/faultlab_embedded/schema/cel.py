@@ -12,14 +12,16 @@ from functools import lru_cache
 from typing import Any
 
 from faultlab_embedded.schema.structural import INT_OR_STRING, Schema
+from faultlab_embedded.schema.validation import NOWHERE
 from faultlab_embedded.store.errors import FieldError
 
 RULES = "x-kubernetes-validations"
 MAX_ERRORS = 100
 """An object that breaks more rules than this is refused with the first ones."""
 _OLD_SELF = re.compile(r"\boldSelf\b")
-_ANY_SELF = re.compile(r"\b(?:self|oldSelf)\b")
-_FIELD_OF_SELF = re.compile(r"\b(?:self|oldSelf)\.([A-Za-z_][A-Za-z0-9_]*)\b(?!\s*\()")
+ANY_SELF = re.compile(r"\b(?:self|oldSelf)\b")
+FIELD_OF_SELF = re.compile(r"\b(?:self|oldSelf)\.([A-Za-z_][A-Za-z0-9_]*)\b(?!\s*\()")
+_NO_FIELD = re.compile(r"no such member in mapping: '(.*)'")
 _MISSING = object()
 _REASONS = {
     "FieldValueInvalid": "FieldValueInvalid",
@@ -48,25 +50,6 @@ class Rules:
             if len(errors) >= MAX_ERRORS:
                 break
         return errors
-
-
-def compile_errors(schema: Schema, path: str) -> Iterable[FieldError]:
-    """Rules that CEL cannot read, for a CRD's own validation."""
-    for index, rule in enumerate(schema.get(RULES) or ()):
-        for field in ("rule", "messageExpression"):
-            text = rule.get(field)
-            if not text:
-                continue
-            try:
-                _program(text)
-            except ValueError as error:
-                where = f"{path}.{RULES}[{index}].{field}"
-                yield FieldError.invalid(where, text, f"compilation failed: {error}")
-    for name, child in (schema.get("properties") or {}).items():
-        yield from compile_errors(child, f"{path}.properties[{name}]")
-    for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
-            yield from compile_errors(schema[name], f"{path}.{name}")
 
 
 def _has_rules(schema: Schema, *, transitions_only: bool = False) -> bool:
@@ -140,27 +123,30 @@ def _apply(rule: dict[str, Any], value: Any, old: Any, schema: Schema, path: str
     text = rule["rule"]
     known = old is not _MISSING and old is not None
     transition = _is_transition(rule)
-    if transition and not known:
+    optional = bool(rule.get("optionalOldSelf"))
+    if transition and not known and not optional:
         return None
     seen = _seen(text, value)
     if known and not transition and seen == _seen(text, old):
         return None
     activation = {"self": _to_cel(seen, schema)}
-    if known:
-        activation["oldSelf"] = _to_cel(_seen(text, old), schema)
+    if known or optional:
+        before = _to_cel(_seen(text, old), schema) if known else None
+        activation["oldSelf"] = Optional(before) if optional else before
     passed, problem = _evaluate(text, activation)
     if passed is True:
         return None
-    where = path + _suffix(rule.get("fieldPath", ""))
+    where = path + _suffix(rule.get("fieldPath", "")) or NOWHERE
+    shown = schema.get("type", "")
     if problem:
-        return FieldError.invalid(where, schema.get("type", "object"), f"rule evaluation error: {problem}")
+        told = f"{problem} evaluating rule: {rule.get('message') or text}"
+        return FieldError.invalid(where, shown, told)
     reason = _REASONS.get(rule.get("reason", ""), "FieldValueInvalid")
     message = _message(rule, activation)
     if reason == "FieldValueForbidden":
         return FieldError.forbidden(where, message)
     if reason == "FieldValueRequired":
         return FieldError.required(where, message)
-    shown = value if isinstance(value, str | int | float | bool) else schema.get("type", "object")
     if reason == "FieldValueDuplicate":
         return FieldError.duplicate(where, shown)
     return FieldError.invalid(where, shown, message)
@@ -171,14 +157,14 @@ def _seen(rule: str, value: Any) -> Any:
     named = _named_fields(rule)
     if named is None or not isinstance(value, dict):
         return value
-    return {key: inner for key, inner in value.items() if _escape(key) in named}
+    return {key: inner for key, inner in value.items() if escape(key) in named}
 
 
 @lru_cache(maxsize=512)
 def _named_fields(rule: str) -> frozenset[str] | None:
     """The fields of `self` and `oldSelf` that a rule names, or None where it may look at any."""
-    named = _FIELD_OF_SELF.findall(rule)
-    return frozenset(named) if len(named) == len(_ANY_SELF.findall(rule)) else None
+    named = FIELD_OF_SELF.findall(rule)
+    return frozenset(named) if len(named) == len(ANY_SELF.findall(rule)) else None
 
 
 def _suffix(field_path: str) -> str:
@@ -200,22 +186,44 @@ def _evaluate(text: str, activation: dict[str, Any]) -> tuple[Any, str | None]:
     import celpy
 
     try:
-        result = _program(text).evaluate(activation)
+        result = compiled(text).evaluate(activation)
     except celpy.CELEvalError as error:
-        return None, str(error.args[0] if error.args else error)
+        return None, _told(error)
     if isinstance(result, celpy.celtypes.BoolType):
         return bool(result), None
     return result, None
 
 
+def _told(error: Exception) -> str:
+    """What went wrong while a rule was evaluated, in the words of Kubernetes' CEL where they are known."""
+    cause = error.__cause__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, IndexError) and cause.args:
+        return f"index out of bounds: {cause.args[0]}"
+    if isinstance(cause, KeyError) and cause.args:
+        return f"no such key: {cause.args[0]}"
+    if isinstance(cause, ZeroDivisionError):
+        return "division by zero"
+    text = str(error.args[0] if error.args else error).partition(" (in activation")[0]
+    return _NO_FIELD.sub(r"no such key: \1", text)
+
+
+class Optional:
+    """`oldSelf` of a rule with optionalOldSelf: asked with hasValue(), value() and orValue(other)."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
 @lru_cache(maxsize=512)
-def _program(text: str) -> Any:
+def compiled(text: str) -> Any:
     """A compiled expression; ValueError where it is none."""
     import celpy
 
     environment = _environment()
     try:
-        return environment.program(environment.compile(text))
+        return environment.program(environment.compile(text), functions=_FUNCTIONS)
     except celpy.CELParseError as error:
         raise ValueError(str(error.args[0] if error.args else error)) from error
 
@@ -226,6 +234,27 @@ def _environment() -> Any:
 
     # The interpreted runner: the compiled one of 0.5 gets `!has(...)` wrong.
     return celpy.Environment()
+
+
+def _has_value(optional: Any) -> Any:
+    from celpy import celtypes
+
+    return celtypes.BoolType(optional.held is not None)
+
+
+def _value(optional: Any) -> Any:
+    from celpy import CELEvalError
+
+    if optional.held is None:
+        raise CELEvalError("optional.none() dereference")
+    return optional.held
+
+
+_FUNCTIONS = {
+    "hasValue": _has_value,
+    "value": _value,
+    "orValue": lambda optional, other: other if optional.held is None else optional.held,
+}
 
 
 def _to_cel(value: Any, schema: Schema | None) -> Any:
@@ -246,20 +275,32 @@ def _to_cel(value: Any, schema: Schema | None) -> Any:
         return _text_to_cel(value, schema.get("format"))
     if isinstance(value, list):
         items = schema.get("items")
-        return celtypes.ListType(
-            [_to_cel(item, items if isinstance(items, dict) else None) for item in value]
-        )
+        return _list_type()([_to_cel(item, items if isinstance(items, dict) else None) for item in value])
     properties = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     known = {} if isinstance(additional, bool) or additional is None else additional
     return celtypes.MapType(
         {
-            celtypes.StringType(_escape(key) if key in properties else key): _to_cel(
+            celtypes.StringType(escape(key) if key in properties else key): _to_cel(
                 inner, properties.get(key, known)
             )
             for key, inner in value.items()
         }
     )
+
+
+@lru_cache(maxsize=1)
+def _list_type() -> Any:
+    """A list whose index is checked: Python's would take -1 for the last item."""
+    from celpy import celtypes
+
+    class List(celtypes.ListType):  # type: ignore[misc]
+        def __getitem__(self, index: Any) -> Any:
+            if isinstance(index, int) and not 0 <= index < len(self):
+                raise IndexError(int(index))
+            return super().__getitem__(index)
+
+    return List
 
 
 def _text_to_cel(value: str, form: str | None) -> Any:
@@ -299,7 +340,7 @@ _KEYWORDS = frozenset(
 )
 
 
-def _escape(name: str) -> str:
+def escape(name: str) -> str:
     """A property's name as an identifier of CEL (Kubernetes' escaping rules)."""
     if name in _KEYWORDS:
         return f"__{name}__"

@@ -52,6 +52,37 @@ def prune(value: Any, schema: Schema, *, root: bool = False, path: str = "") -> 
     return dropped
 
 
+def prune_embedded(value: Any, schema: Schema, metadata: Schema, *, path: str = "") -> list[str]:
+    """Drop what the metadata of embedded resources does not know, in place; the paths that were dropped."""
+    if isinstance(value, list):
+        items = schema.get("items")
+        inner = [(f"{path}[{index}]", item, items) for index, item in enumerate(value)]
+    elif isinstance(value, dict):
+        properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
+        inner = [
+            (f"{path}.{key}" if path else key, item, properties.get(key, additional))
+            for key, item in value.items()
+        ]
+    else:
+        return []
+    dropped: list[str] = []
+    if isinstance(value, dict) and schema.get(EMBEDDED) and isinstance(value.get("metadata"), dict):
+        dropped += prune(value["metadata"], metadata, path=f"{path}.metadata")
+    for below, item, child in inner:
+        if isinstance(child, dict):
+            dropped += prune_embedded(item, child, metadata, path=below)
+    return dropped
+
+
+def whole_numbers(value: Any) -> Any:
+    """The value with whole numbers written as such (2.0 as 2), as Go writes what it read."""
+    if isinstance(value, dict):
+        return {key: whole_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e21 else value
+
+
 def set_defaults(value: Any, schema: Schema) -> None:
     """Fill in defaults, in place. A null that the schema does not allow counts as left out, and goes."""
     if isinstance(value, list):

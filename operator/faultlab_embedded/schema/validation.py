@@ -51,13 +51,11 @@ def validate(value: Any, schema: Schema, path: str = "") -> list[FieldError]:
 
 def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterable[FieldError]:
     properties = schema.get("properties") or {}
-    for name in schema.get("required") or ():
-        if name not in value:
-            yield FieldError.required(_join(path, name))
     if schema.get(EMBEDDED):
         for name in ("apiVersion", "kind"):
             if not value.get(name):
-                yield FieldError.required(_join(path, name), "must not be empty")
+                detail = "must not be empty" if name in value else ""
+                yield FieldError.required(_join(path, name), detail)
     count = len(value)
     if (most := schema.get("maxProperties")) is not None and count > most:
         yield FieldError.too_many(path, count, most)
@@ -68,6 +66,9 @@ def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterable[FieldE
         child = properties.get(key, additional)
         if isinstance(child, dict):
             yield from validate(inner, child, _join(path, key))
+    for name in schema.get("required") or ():
+        if name not in value:
+            yield FieldError.required(_join(path, name))
 
 
 def _array(value: list[Any], schema: Schema, path: str) -> Iterable[FieldError]:

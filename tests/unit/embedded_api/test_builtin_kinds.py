@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faultlab_embedded.kinds import quantity
+from faultlab_embedded.schema import quantity
 from faultlab_embedded.store.errors import BadRequest, Invalid
 from faultlab_embedded.store.merge import merge
 from faultlab_embedded.store.open import open_registry
@@ -98,10 +98,6 @@ def test_an_image_without_a_tag_is_always_pulled(registry: Registry) -> None:
             {"containers": [{**CONTAINER, "resources": {"requests": {"cpu": 2}, "limits": {"cpu": 1}}}]},
             "must be less than or equal to cpu limit of 1",
         ),
-        (
-            {"containers": [{**CONTAINER, "resources": {"limits": {"memory": "lots"}}}]},
-            "quantities must match",
-        ),
     ],
 )
 def test_a_pod_that_cannot_run_is_refused(registry: Registry, spec: Any, says: str) -> None:
@@ -109,6 +105,43 @@ def test_a_pod_that_cannot_run_is_refused(registry: Registry, spec: Any, says: s
         registry.create("pods", merge(POD, {"spec": spec}))
     assert says in refused.value.message
     assert refused.value.message.startswith('Pod "p" is invalid: ')
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (
+            {"containers": [{**CONTAINER, "resources": {"limits": {"memory": "lots"}}}]},
+            "quantities must match the regular expression",
+        ),
+        (
+            {"containers": [{**CONTAINER, "ports": [{"containerPort": "80"}]}]},
+            "cannot unmarshal string into Go struct field "
+            "ContainerPort.spec.containers.ports.containerPort of type int32",
+        ),
+        ({"containers": "c"}, "into Go struct field PodSpec.spec.containers of type []v1.Container"),
+        ({"activeDeadlineSeconds": 1.5}, "cannot unmarshal number 1.5 into Go struct field PodSpec.spec."),
+        ({"nodeSelector": {"a": 1}}, "PodSpec.spec.nodeSelector of type string"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_as_gos_decoder_would(
+    registry: Registry, spec: Any, says: str
+) -> None:
+    with pytest.raises(BadRequest) as refused:
+        registry.create("pods", merge(POD, {"spec": spec}))
+    assert says in refused.value.message
+
+
+def test_times_are_stored_in_utc_and_read_strictly(registry: Registry) -> None:
+    lease = {"metadata": {"name": "l"}, "spec": {"renewTime": "2026-01-01T02:00:00.500000+02:00"}}
+    assert (
+        registry.create("leases.coordination.k8s.io", lease)["spec"]["renewTime"]
+        == "2026-01-01T00:00:00.500000Z"
+    )
+    with pytest.raises(BadRequest, match='cannot parse "today" as "2006"'):
+        registry.create(
+            "leases.coordination.k8s.io", {"metadata": {"name": "m"}, "spec": {"renewTime": "today"}}
+        )
 
 
 def test_a_pods_spec_stays_but_for_images_and_its_node(registry: Registry) -> None:
@@ -213,7 +246,7 @@ def test_a_secrets_plain_text_is_encoded_and_never_shown(registry: Registry) -> 
     assert "stringData" not in made
     assert base64.b64decode(made["data"]["key"]) == b"value"
     assert made["type"] == "Opaque"
-    with pytest.raises(BadRequest, match="illegal base64 data in a"):
+    with pytest.raises(BadRequest, match="illegal base64 data at input byte"):
         registry.create("secrets", {"metadata": {"name": "t"}, "data": {"a": "not base64!"}})
     with pytest.raises(Invalid, match="field is immutable"):
         registry.patch("secrets", "default", "s", {"type": "other"})

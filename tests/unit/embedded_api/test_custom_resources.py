@@ -170,7 +170,7 @@ def test_unknown_fields_are_dropped_named_or_refused() -> None:
         ({"type": "string", "maxLength": 2}, "abc", "spec.f: Too long: may not be more than 2 bytes"),
         ({"type": "string", "minLength": 1}, "", "should be at least 1 chars long"),
         ({"type": "string", "format": "date-time"}, "yesterday", "must be of type date-time"),
-        ({"type": "array", "maxItems": 1, "items": {"type": "integer"}}, [1, 2], "must have at most 1 items"),
+        ({"type": "array", "maxItems": 1, "items": {"type": "integer"}}, [1, 2], "must have at most 1 item"),
         ({"type": "array", "minItems": 1, "items": {"type": "integer"}}, [], "should have at least 1 items"),
         (
             {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
@@ -287,7 +287,7 @@ def test_a_message_may_be_computed_and_point_at_a_field() -> None:
 
 def test_a_rule_without_a_message_shows_itself() -> None:
     registry = with_schema(n={"type": "integer", "x-kubernetes-validations": [{"rule": "self > 1"}]})
-    assert "spec.n: Invalid value: 1: failed rule: self > 1" in refusal(registry, {"n": 1})
+    assert 'spec.n: Invalid value: "integer": failed rule: self > 1' in refusal(registry, {"n": 1})
 
 
 def test_a_transition_rule_holds_on_update_alone() -> None:
@@ -354,7 +354,7 @@ def test_a_rule_that_cannot_be_evaluated_refuses() -> None:
             "x-kubernetes-validations": [rule("int(self.a) > 1")],
         }
     )
-    assert "rule evaluation error" in refusal(registry, {"a": "x"})
+    assert "evaluating rule: no" in refusal(registry, {"a": "x"})
 
 
 def test_a_rule_sees_the_name_and_escaped_fields() -> None:

@@ -115,7 +115,8 @@ def test_generation_counts_changes_of_the_spec_alone(registry: Registry) -> None
 
 def test_metadata_of_the_server_cannot_be_written(registry: Registry) -> None:
     made = registry.create("configmaps", config("c"))
-    forged = {"creationTimestamp": "2000-01-01T00:00:00Z", "generation": 99, "deletionTimestamp": "x"}
+    then = "2000-01-01T00:00:00Z"
+    forged = {"creationTimestamp": then, "generation": 99, "deletionTimestamp": then}
     changed = registry.update("configmaps", {**made, "metadata": {**made["metadata"], **forged}})
     assert changed["metadata"] == made["metadata"]
     with pytest.raises(Conflict, match="UID in precondition"):
