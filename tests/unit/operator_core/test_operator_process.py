@@ -51,8 +51,8 @@ class Process:
 
 @pytest.fixture
 async def operator(tmp_path: Path, until: Any) -> AsyncIterator[Process]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as pages, socket.create_server(("127.0.0.1", 0)) as locust:
+        port, locust_port = pages.getsockname()[1], locust.getsockname()[1]
     async with serving() as (registry, address):
         kubeconfig = tmp_path / "kubeconfig"
         named = {"name": "lab"}
@@ -70,6 +70,7 @@ async def operator(tmp_path: Path, until: Any) -> AsyncIterator[Process]:
         environment |= {
             "KUBECONFIG": str(kubeconfig),
             "FAULTLAB_HTTP_PORT": str(port),
+            "FAULTLAB_LOCUST_PORT": str(locust_port),
             "FAULTLAB_DATA_DIR": str(tmp_path / "data"),
             "POD_NAME": "operator",
             "POD_UID": "1",
@@ -80,7 +81,9 @@ async def operator(tmp_path: Path, until: Any) -> AsyncIterator[Process]:
                 sys.executable, "-m", "faultlab_operator.main", env=environment, stdout=log, stderr=log
             )
         try:
-            await until(lambda: b"serving" in (tmp_path / "operator.log").read_bytes(), within_s=30)
+            serves = lambda: b"serving" in (tmp_path / "operator.log").read_bytes()  # noqa: E731
+            await until(lambda: serves() or process.returncode is not None, within_s=30)
+            assert process.returncode is None, "the operator ended at once"
             yield Process(registry, process, port)
         finally:
             if process.returncode is None:
