@@ -210,7 +210,12 @@ install_chart() {
 }
 
 explain_failed_install() {
-  kubectl --context "$CONTEXT" -n "$RELEASE_NAMESPACE" get pods,events 2>&1 | tail -n 25 | sed 's/^/    /' >&2
+  local kube="kubectl --context $CONTEXT --request-timeout 10s -n $RELEASE_NAMESPACE"
+  {
+    $kube get pods
+    $kube get events --field-selector type=Warning --sort-by=.lastTimestamp | tail -n 8
+    $kube logs deployment/faultlab-operator --tail 15
+  } 2>&1 | sed 's/^/    /' >&2
   if tail -n 5 "$LOG" | grep -q 'another operation'; then
     say "  a helm that was killed still holds the release; if none is running any more:" \
       "  kubectl --context $CONTEXT -n $RELEASE_NAMESPACE delete secret -l 'owner=helm,name=$RELEASE,status in (pending-install,pending-upgrade,pending-rollback)'" >&2
