@@ -264,7 +264,7 @@ def _table(head: str, rows: str) -> str:
 
 
 def _head(*names: str) -> str:
-    cells = "".join(f"<th{' class=num' if name in NUMERIC else ''}>{name}</th>" for name in names)
+    cells = "".join(f'<th class="{"num" * (name in NUMERIC)}">{name}</th>' for name in names)
     return f"<thead><tr>{cells}</tr></thead>"
 
 

@@ -33,7 +33,8 @@ class FakeHub:
         """The member says that it leads."""
         status = RaftStatus(
             system="raft", cluster="demo", member=member, role="leader", term=term, leader=member,
-            commit_index=1, applied_index=1, last_index=1, peers={}, version="1", started_at=format_time(NOW), ready=True,
+            commit_index=1, applied_index=1, last_index=1, peers={}, version="1",
+            started_at=format_time(NOW), ready=True,
         )  # fmt: skip
         self._members[member] = MemberView(member, True, status)
 
