@@ -167,7 +167,7 @@ def kubectl(options: list[str], namespace: str) -> Callable[[Document], None]:
 
 def at_rest(usage: Callable[[], Usage], seconds: int) -> dict[str, dict[str, float]]:
     """CPU in percent of one core over the time, and megabytes at its end, of each part."""
-    first = usage()
+    first = await_it(lambda: complete(usage()), "operator and agents")
     time.sleep(seconds)
     deadline = time.monotonic() + TIMEOUT_S
     last = usage()
@@ -183,6 +183,22 @@ def at_rest(usage: Callable[[], Usage], seconds: int) -> dict[str, dict[str, flo
         for name, begun in first.items()
         if name in last
     }
+
+
+def complete(found: Usage) -> Usage | None:
+    """None where a part is missing that is still starting."""
+    there = all(any(name.startswith(part) for name in found) for part in PARTS)
+    return found if there else None
+
+
+def under_way(kube: Kube) -> list[str]:
+    """The scenarios of all namespaces that are not done."""
+    found = kube.get("/apis/faultlab.dev/v1alpha1/scenarios")["items"]
+    return [
+        f"{each['metadata']['namespace']}/{each['metadata']['name']}"
+        for each in found
+        if (each.get("status") or {}).get("phase") != "Done"
+    ]
 
 
 def usage_by_kubelets(kube: Kube, lab_namespace: str) -> Usage:
@@ -292,7 +308,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         operator = OperatorPod(kube, options.lab_namespace)
         cleaning.callback(kube.delete, f"/api/v1/namespaces/{namespace}", wait_s=TIMEOUT_S)
         prepare(kube, operator, namespace, print)
-        results: dict[str, Any] = {"origin": kube.origin}
+        results: dict[str, Any] = {"origin": kube.origin, "othersUnderWay": under_way(kube)}
+        if results["othersUnderWay"]:
+            print(f"NOT ALONE: {', '.join(results['othersUnderWay'])}; nothing is at rest", flush=True)
         if options.rest:
             results["atRest"] = at_rest(usage, options.rest)
             for name, part in results["atRest"].items():
