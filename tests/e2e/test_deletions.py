@@ -20,7 +20,11 @@ LOAD = {
     "apiVersion": "faultlab.dev/v1alpha1",
     "kind": "LoadTest",
     "metadata": {"name": "doomed"},
-    "spec": {"system": {"kind": "RaftCluster", "name": "doomed"}, "users": 4},
+    "spec": {
+        "system": {"kind": "RaftCluster", "name": "doomed"},
+        "users": 4,
+        "arrival": {"mode": "constantRate", "operationsPerSecond": 50},
+    },
 }
 CUT = {
     "apiVersion": "faultlab.dev/v1alpha1",
@@ -75,7 +79,7 @@ def test_a_standing_faults_parts_can_be_deleted_in_any_order(
 def test_a_namespace_goes_with_all_that_stands_in_it(
     world_lab: Lab, tmp_path: Path, with_operator: bool
 ) -> None:
-    namespace = "t-goes-with-all"
+    namespace = f"t-goes-with-all-{'watched' if with_operator else 'alone'}"
     world_lab.make_namespace(namespace, CHAOS_NAMESPACE_LABELS)
     try:
         _stand_up(world_lab, namespace, tmp_path)
@@ -88,7 +92,7 @@ def test_a_namespace_goes_with_all_that_stands_in_it(
                 time.sleep(1)
             _delete_namespace_in_time(world_lab, namespace)
     finally:
-        world_lab.kube().delete(f"/api/v1/namespaces/{namespace}")
+        world_lab.delete_namespace(namespace)
     eventually("no table is left", lambda: not world_lab.tables(), 10)
 
 
