@@ -12,9 +12,15 @@ from typing import Any
 MISSING = "<missing>"
 PER_SERVER = {"uid", "resourceVersion", "continue"}
 """Fields that each server fills in its own way; that they are filled is compared."""
-HASHES = {"controller-revision-hash", "pod-template-hash", "currentRevision", "updateRevision"}
+HASHES = {
+    "controller-revision-hash",
+    "controller.kubernetes.io/hash",
+    "pod-template-hash",
+    "currentRevision",
+    "updateRevision",
+}
 """Names that a controller derives from a template by an algorithm that is its own."""
-LIST_KEYS = ("name", "type", "groupVersion", "version")
+LIST_KEYS = ("name", "type", "groupVersion", "version", "resource", "subresource", "metadata.name")
 """By which items of two lists are paired, where every item has one of its own."""
 
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -27,6 +33,8 @@ _VERSIONS = re.compile(
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----[^:]*-----END CERTIFICATE-----\n?")
 _AGE = re.compile(r"(\d+[smhdy]){1,2}")
 _VOLUME = re.compile(r"kube-api-access-\w{5}")
+_PATCHED = re.compile(r'((?:is invalid: patch: |^)Invalid value: ")\{.*\}(": )', re.DOTALL)
+"""In an error about a patch: the whole object that it makes, with versions and times."""
 _SUFFIX = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
 
 
@@ -55,7 +63,8 @@ def normalised(value: Any, names: Mapping[str, str], key: str = "") -> Any:
             value = {**value, "name": _SUFFIX.sub("-<generated>", value["name"])}
         return {filled_key(k, names): normalised(v, names, k) for k, v in value.items()}
     if isinstance(value, list):
-        return [normalised(item, names, key) for item in value]
+        items = [normalised(item, names, key) for item in value]
+        return sorted(_of_appliers(items), key=_owner) if key == "managedFields" else items
     if not isinstance(value, str):
         return value
     if key in PER_SERVER and value:
@@ -65,6 +74,16 @@ def normalised(value: Any, names: Mapping[str, str], key: str = "") -> Any:
     if key == "cells" and _AGE.fullmatch(value):
         return "<age>"
     return text(value, names)
+
+
+def _of_appliers(entries: list[Any]) -> list[Any]:
+    """managedFields without those of Kubernetes' controllers, which write when they come to it."""
+    return [entry for entry in entries if entry.get("manager") != "kube-controller-manager"]
+
+
+def _owner(entry: Any) -> tuple[str, ...]:
+    """Entries are ordered by their times, to the second; here by who they are."""
+    return tuple(str(entry.get(part, "")) for part in ("operation", "manager", "subresource", "apiVersion"))
 
 
 def filled_key(key: str, names: Mapping[str, str]) -> str:
@@ -78,6 +97,7 @@ def text(value: str, names: Mapping[str, str]) -> str:
     value = _UID.sub("<uid>", value)
     value = _VERSIONS.sub(lambda found: found.group(1) + "<version>", value)
     value = _VOLUME.sub("kube-api-access-<generated>", value)
+    value = _PATCHED.sub(r"\1<the patched object>\2", value)
     value = _PEM.sub("<certificate>", value)
     return _TIME.sub(_recent, value)
 
@@ -111,8 +131,8 @@ def _of_lists(embedded: list[Any], real: list[Any], path: str) -> list[Differenc
             return [Difference(path, embedded, real)]
         pairs = enumerate(zip(embedded, real, strict=True))
         return [item for i, (mine, its) in pairs for item in differences(mine, its, f"{path}[{i}]")]
-    mine = {item[key]: item for item in embedded}
-    its = {item[key]: item for item in real}
+    mine = {_key_of(item, key): item for item in embedded}
+    its = {_key_of(item, key): item for item in real}
     found = []
     for name in dict.fromkeys([*mine, *its]):
         found += differences(mine.get(name, MISSING), its.get(name, MISSING), f"{path}[{name}]")
@@ -123,5 +143,11 @@ def _of_lists(embedded: list[Any], real: list[Any], path: str) -> list[Differenc
 
 
 def _identified(items: list[Any], key: str) -> bool:
-    values = [item.get(key) if isinstance(item, dict) else None for item in items]
+    values = [_key_of(item, key) for item in items]
     return all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
+
+
+def _key_of(item: Any, key: str) -> Any:
+    for part in key.split("."):
+        item = item.get(part) if isinstance(item, dict) else None
+    return item

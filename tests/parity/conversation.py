@@ -94,13 +94,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Conversation:
-    """Steps in a namespace of their own. `cleanup`: absolute paths of cluster-wide objects to delete
-    afterwards, however it ended."""
+    """Steps in a namespace of their own.
+
+    `cleanup`: absolute paths of cluster-wide objects to delete afterwards, however it ended. `without`:
+    dotted paths in answers that are not compared, because a controller writes them in its own time.
+    """
 
     category: str
     name: str
     steps: tuple[Step, ...]
     cleanup: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.category in CATEGORIES, f"{self.category!r} is none of {CATEGORIES}"
@@ -113,9 +117,15 @@ class Conversation:
         return sum(step.count() for step in self.steps)
 
 
-def talk(category: str, name: str, *steps: Step, cleanup: tuple[str, ...] = ()) -> Conversation:
+def talk(
+    category: str,
+    name: str,
+    *steps: Step,
+    cleanup: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+) -> Conversation:
     """A conversation."""
-    return Conversation(category, name, steps, cleanup)
+    return Conversation(category, name, steps, cleanup, without)
 
 
 def get(path: str, **more: Any) -> Step:

@@ -13,13 +13,15 @@ class Match:
     """Which differences are meant; regular expressions, each for the whole text.
 
     `path`: of the answer (`code`, `warnings`, `type`, `body.spec.x`). `embedded`, `real`: the values there as
-    JSON, `<missing>` where there is none. `steps`: `CATEGORY/NAME: METHOD PATH`.
+    JSON, `<missing>` where there is none. `steps`: `CATEGORY/NAME: METHOD PATH`. `always` is False for what
+    is not seen in every run.
     """
 
     path: str
     embedded: str = ".*"
     real: str = ".*"
     steps: str = ".*"
+    always: bool = True
 
     def covers(self, step: str, found: Difference) -> bool:
         pairs = (

@@ -138,6 +138,9 @@ class Player:
         if step.events is not None:
             return self._watch(talk, step, label)
         answers = [side.plain(side.ask(step, self._homes)) for side in self._sides]
+        for path in talk.without:
+            for answer in answers:
+                remove(answer.body, path)
         return [Found(label, found) for found in compare(*answers)]
 
     def _watch(self, talk: Conversation, step: Step, label: str) -> list[Found]:
@@ -162,12 +165,20 @@ class Player:
         return found + [Found(label, difference) for difference in compare(*answers)]
 
 
+def remove(body: Any, path: str) -> None:
+    """Take the value at a dotted path out of an answer, where it has one."""
+    *parents, last = path.split(".")
+    inner = at_path(body, ".".join(parents))
+    if isinstance(inner, dict):
+        inner.pop(last, None)
+
+
 def _events(side: Side, step: Step, response: httpx.Response) -> Answer:
     """The first events of a watch, or the answer where it is none; a watch that ends before has fewer."""
     if response.status_code != 200:
         response.read()
         return side.understood(response)
-    events = []
+    events: list[Any] = []
     try:
         for line in response.iter_lines():
             events.append(json.loads(line))

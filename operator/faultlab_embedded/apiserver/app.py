@@ -16,7 +16,7 @@ from faultlab_embedded.apiserver.reviews import reviews
 from faultlab_embedded.apiserver.scale import Scales
 from faultlab_embedded.apiserver.settings import Settings
 from faultlab_embedded.apiserver.target import Target, parse_target
-from faultlab_embedded.store.errors import MethodNotAllowed, NotFound
+from faultlab_embedded.store.errors import MethodNotAllowed, NotFound, NotServed
 from faultlab_embedded.store.registry import Registry
 
 SHUTDOWN_TIMEOUT_S = 0.5
@@ -54,7 +54,7 @@ async def _healthy(_: web.Request) -> web.Response:
 
 
 async def _not_served(_: web.Request) -> web.StreamResponse:
-    raise NotFound.path()
+    raise NotServed
 
 
 class _Router:

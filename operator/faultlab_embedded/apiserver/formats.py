@@ -4,7 +4,7 @@ else."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from faultlab_embedded.store.errors import (
     BadRequest,
     InternalError,
     NotAcceptable,
+    NotServed,
     UnsupportedMediaType,
 )
 
@@ -28,8 +29,12 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi"
+AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _JSON_TYPES = (JSON, "application/*", "*/*")
 _YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")
+
+NO_OBJECT = {list: "array", dict: "object", str: "string", bool: "bool", type(None): "null"}
+"""What Go calls the kinds of values that are no numbers."""
 
 log = logging.getLogger(__name__)
 
@@ -42,26 +47,43 @@ class Accepted:
     yaml: bool = False
 
 
-def accepted(request: web.Request) -> Accepted:
-    """What the client wants; NotAcceptable where none of it can be had."""
+def accepted(request: web.Request, *, whole_only: bool = False) -> Accepted:
+    """What the client wants; NotAcceptable where none of it can be had.
+
+    With `whole_only` nothing is offered as a Table or as metadata.
+    """
     header = request.headers.get("Accept", "").strip()
     if not header:
         return Accepted()
+    known = False
     for offer in header.split(","):
         media, *rest = (part.strip() for part in offer.split(";"))
         parameters = dict(part.partition("=")[::2] for part in rest)
         shape = parameters.get("as", "object")
         if media in _JSON_TYPES or media in _YAML_TYPES:
+            known = True
             if shape == "object":
                 return Accepted(yaml=media in _YAML_TYPES)
-            if shape in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList") and (
-                parameters.get("g") == "meta.k8s.io" and parameters.get("v") == "v1"
-            ):
+            if not whole_only and _is_meta_shape(parameters):
                 return Accepted(shape)  # type: ignore[arg-type]
+    if known or whole_only:
+        raise NotAcceptable(f"only the following media types are accepted: {JSON}, {YAML}")
     raise NotAcceptable(
-        f"only the following media types are accepted: {JSON}, {YAML} (this server speaks no protobuf); "
-        f"got Accept: {header}"
+        f"406: Not Acceptable\n\nAvailable representations: {JSON}, {YAML}, {JSON};stream=watch", details={}
     )
+
+
+def _is_meta_shape(parameters: Mapping[str, str]) -> bool:
+    shapes = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+    named = parameters["as"] in shapes and parameters.get("g") == "meta.k8s.io"
+    return named and parameters.get("v") == "v1"
+
+
+def aggregated(request: web.Request) -> str | None:
+    """The content type of aggregated discovery where the client asks for it first (kubectl does)."""
+    media, *rest = request.headers.get("Accept", "").partition(",")[0].replace(" ", "").split(";")
+    wanted = {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"}
+    return AGGREGATED if media == JSON and wanted <= set(rest) else None
 
 
 def reply(
@@ -73,17 +95,30 @@ def reply(
         text = yaml.safe_dump(msgspec.json.decode(body), sort_keys=False)
         response = web.Response(text=text, status=status, content_type=YAML)
     response.headers["Cache-Control"] = "no-cache, private"
-    for warning in dict.fromkeys(warnings):
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{quoted}"')
+    add_warnings(response, warnings)
     return response
 
 
+def add_warnings(response: web.StreamResponse, warnings: Iterable[str]) -> None:
+    """Headers that kubectl prints as `Warning: ...`; each once."""
+    for warning in dict.fromkeys(warnings):
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
+
+
 def reply_object(
-    obj: Object, *, status: int = 200, as_yaml: bool = False, warnings: Iterable[str] = ()
+    obj: Object,
+    *,
+    status: int = 200,
+    as_yaml: bool = False,
+    warnings: Iterable[str] = (),
+    content_type: str = "",
 ) -> web.Response:
     """An answer from an object."""
-    return reply(msgspec.json.encode(obj), status=status, as_yaml=as_yaml, warnings=warnings)
+    response = reply(msgspec.json.encode(obj), status=status, as_yaml=as_yaml, warnings=warnings)
+    if content_type:
+        response.headers["Content-Type"] = content_type
+    return response
 
 
 def reply_error(error: ApiError) -> web.Response:
@@ -91,7 +126,7 @@ def reply_error(error: ApiError) -> web.Response:
     return reply_object(error.status(), status=error.code)
 
 
-async def read_body(request: web.Request, *, expected: str = "an object") -> Object:
+async def read_body(request: web.Request, *, expected: str = "Object") -> Object:
     """The request's body as an object, from JSON or YAML; UnsupportedMediaType or BadRequest otherwise."""
     raw = await request.read()
     media = request.content_type if request.headers.get("Content-Type") else JSON
@@ -116,8 +151,14 @@ def decode_json(raw: bytes, expected: str) -> Object:
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"the body is no JSON: {error}; expected {expected}") from error
+        why = f"couldn't get version/kind; json parse error: {json_error(error)}"
+        raise _unrecognized(expected, why) from error
     return _as_object(value, expected)
+
+
+def json_error(error: Exception) -> str:
+    """What is wrong with a text that should be JSON; where it ends too early, in Go's words."""
+    return "unexpected end of JSON input" if "truncated" in str(error) else str(error)
 
 
 class _Loader(yaml.SafeLoader):
@@ -129,28 +170,42 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def decode_yaml(raw: bytes, expected: str) -> Object:
-    """One YAML document as an object; BadRequest with the parser's words."""
+def load_yaml(raw: bytes) -> Any:
+    """One YAML document as JSON's types; ValueError with the parser's words."""
     try:
-        value = msgspec.json.decode(raw)
-        return _as_object(value, expected)
+        return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass  # most YAML that clients send is JSON, which is read a hundred times faster
     try:
         value = yaml.load(raw, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadRequest(f"the body is no YAML: {error}; expected {expected}") from error
+        raise ValueError(f"yaml: {error}") from error
     # Through JSON, so that YAML's dates become text and nothing but JSON's types is left.
     try:
-        return _as_object(msgspec.json.decode(msgspec.json.encode(value)), expected)
+        return msgspec.json.decode(msgspec.json.encode(value))
     except (TypeError, msgspec.MsgspecError) as error:
-        raise BadRequest(f"the body holds what JSON cannot say: {error}; expected {expected}") from error
+        raise ValueError(f"yaml: the document holds what JSON cannot say: {error}") from error
+
+
+def decode_yaml(raw: bytes, expected: str) -> Object:
+    """One YAML document as an object; BadRequest with the parser's words."""
+    try:
+        return _as_object(load_yaml(raw), expected)
+    except ValueError as error:
+        raise _unrecognized(expected, str(error)) from error
 
 
 def _as_object(value: Any, expected: str) -> Object:
     if not isinstance(value, dict):
-        raise BadRequest(f"the body is a {type(value).__name__}, expected {expected}")
+        kind = NO_OBJECT.get(type(value), "number")
+        raise _unrecognized(
+            expected, f"couldn't get version/kind; json parse error: json: cannot unmarshal {kind}"
+        )
     return value
+
+
+def _unrecognized(expected: str, why: str) -> BadRequest:
+    return BadRequest(f"the object provided is unrecognized (must be of type {expected}): {why}")
 
 
 @web.middleware
@@ -159,6 +214,8 @@ async def errors_as_status(request: web.Request, handler: Handler) -> web.Stream
     entry."""
     try:
         return await handler(request)
+    except NotServed as error:
+        return web.Response(text=f"{error.message}\n", status=error.code)
     except ApiError as error:
         return reply_error(error)
     except web.HTTPRequestEntityTooLarge as error:

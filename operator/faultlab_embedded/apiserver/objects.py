@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import bisect
-from collections.abc import Awaitable, Callable, Mapping
-from itertools import islice
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from faultlab_embedded.apiserver.formats import (
     Accepted,
     Object,
     accepted,
-    decode_yaml,
+    add_warnings,
     read_body,
     reply,
     reply_object,
 )
-from faultlab_embedded.apiserver.patching import APPLY_PATCH, read_change
+from faultlab_embedded.apiserver.paging import check_read, check_version, page
+from faultlab_embedded.apiserver.patching import APPLY_PATCH, read_applied, read_change
 from faultlab_embedded.apiserver.settings import Settings
 from faultlab_embedded.apiserver.shapes import shape_of
-from faultlab_embedded.apiserver.target import Target, flag, integer, selection_of, write_of
+from faultlab_embedded.apiserver.target import Target, flag, integer, write_of
 from faultlab_embedded.apiserver.watching import WatchStream
 from faultlab_embedded.store.errors import (
+    ApiError,
     BadRequest,
-    Expired,
     FieldError,
-    GatewayTimeout,
     Invalid,
     MethodNotAllowed,
+    NotServed,
     TooManyRequests,
 )
 from faultlab_embedded.store.log import Record
+from faultlab_embedded.store.objects import OTHER_NAMESPACE, check_type, metadata
 from faultlab_embedded.store.registry import DeleteOptions, Registry, Write
+from faultlab_embedded.store.typed import check_applied
 from faultlab_embedded.store.views import show_as, store_as
 
 MAX_WATCHES = 2_000
@@ -65,16 +64,20 @@ class Objects:
         answer = answers.get(request.method)
         if target.resource.namespaced and target.namespace is None and request.method != "GET":
             answer = None
+        if request.method == "DELETE" and target.name is None and not target.resource.collection_deletes:
+            answer = None
         if answer is None:
-            raise MethodNotAllowed
-        return await answer(request, target)
+            raise _refused(request.method, target)
+        response = await answer(request, target)
+        if target.resource.warning and not response.prepared:
+            add_warnings(response, [target.resource.warning])
+        return response
 
     # Reading
 
     async def _get(self, request: web.Request, target: Target) -> web.StreamResponse:
-        if flag(request.query, "watch"):
-            return await self._watch(request, target)
         want = accepted(request)
+        check_read(self._registry, request.query)
         record = self._registry.record(_storage(target), target.namespace, _name(target))
         body = shape_of(target, want, request.query).record(record)
         return reply(body, as_yaml=want.yaml)
@@ -82,12 +85,19 @@ class Objects:
     async def _list_or_watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         if flag(request.query, "watch"):
             return await self._watch(request, target)
-        self._check_version(request.query)
+        check_version(self._registry, request.query)
         want = accepted(request)
-        records, meta = self._page(target, request.query)
+        records, meta = page(self._registry, target, request.query)
+        return self._listed(request, target, want, records, meta)
+
+    @staticmethod
+    def _listed(
+        request: web.Request, target: Target, want: Accepted, records: Sequence[Record], meta: Object
+    ) -> web.Response:
         if target.resource.custom and want.shape == "object":
             meta.setdefault("continue", "")
-        return reply(shape_of(target, want, request.query).list(records, meta), as_yaml=want.yaml)
+        shape = shape_of(target, want, request.query, is_list=True)
+        return reply(shape.list(records, meta), as_yaml=want.yaml)
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         encode = shape_of(target, accepted(request), request.query).for_watch()
@@ -108,40 +118,11 @@ class Objects:
         for stream in self._streams:
             stream.stop()
 
-    def _check_version(self, query: Mapping[str, str]) -> None:
-        """Lists are always of the present: another exact version is gone, a later one never was."""
-        asked = integer(query, "resourceVersion")
-        if not asked or query.get("continue"):
-            return
-        if asked > self._registry.version:
-            raise GatewayTimeout.ahead(asked, self._registry.version)
-        if query.get("resourceVersionMatch") == "Exact" and asked != self._registry.version:
-            raise Expired(f"The resourceVersion for the provided list is too old: {asked}")
-
-    def _page(self, target: Target, query: Mapping[str, str]) -> tuple[list[Record], Object]:
-        """One page and the list's metadata. It goes on in the present state, not in a snapshot."""
-        meta: Object = {"resourceVersion": str(self._registry.version)}
-        limit = integer(query, "limit") or 0
-        records = self._registry.records(_storage(target), selection_of(target, query))
-        if not limit and not query.get("continue"):
-            return list(records), meta
-        every = list(records)
-        start = 0
-        if token := query.get("continue"):
-            after = _read_continue(token)
-            start = bisect.bisect_right(every, after, key=lambda record: (record.namespace, record.name))
-        page = list(islice(every, start, start + limit if limit else None))
-        left = len(every) - start - len(page)
-        if left:
-            meta["continue"] = _write_continue(page[-1])
-            meta["remainingItemCount"] = left
-        return page, meta
-
     # Writing
 
     async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
         want = accepted(request)
-        obj = await read_body(request, expected=f"a {target.resource.kind}")
+        obj = await read_body(request, expected=target.resource.kind)
         write = write_of(request)
         obj = _placed(target, obj)
         created = self._registry.create(_storage(target), store_as(target.resource, obj), write)
@@ -149,7 +130,7 @@ class Objects:
 
     async def _replace(self, request: web.Request, target: Target) -> web.StreamResponse:
         want = accepted(request)
-        obj = _placed(target, await read_body(request, expected=f"a {target.resource.kind}"))
+        obj = _placed(target, await read_body(request, expected=target.resource.kind))
         self._registry.record(_storage(target), target.namespace, _name(target))
         if target.resource.custom and not obj["metadata"].get("resourceVersion"):
             error = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
@@ -164,6 +145,9 @@ class Objects:
         write = write_of(request)
         if request.content_type == APPLY_PATCH:
             return await self._apply(request, target, want, write)
+        if "force" in request.query:
+            error = FieldError.forbidden("force", "may not be specified for non-apply patch")
+            raise Invalid.of("PatchOptions", "meta.k8s.io", "", [error])
         change = await read_change(request, target.resource)
         resource, version = target.resource, target.version
 
@@ -181,7 +165,11 @@ class Objects:
         if not request.query.get("fieldManager"):
             error = FieldError.required("fieldManager", "is required for apply patch")
             raise Invalid.of("PatchOptions", "meta.k8s.io", "", [error])
-        obj = _placed(target, decode_yaml(await request.read(), f"a {target.resource.kind}"))
+        obj = read_applied(await request.read(), _name(target))
+        resource = target.resource
+        check_type(resource, obj, [resource.api_version(target.version)])
+        check_applied(resource, target.version, obj)
+        obj = _placed(target, obj)
         force = flag(request.query, "force")
         existed = self._registry.find(_storage(target), target.namespace, _name(target)) is not None
         applied = self._registry.apply_fields(_storage(target), obj, write, target.subresource, force=force)
@@ -202,10 +190,10 @@ class Objects:
         want = accepted(request)
         options = await _delete_options(request)
         write = write_of(request)
-        records, meta = self._page(target, request.query)
+        records, meta = page(self._registry, target, request.query)
         for record in records:
             self._registry.remove(record.resource, record.namespace, record.name, options, write)
-        return reply(shape_of(target, want, request.query).list(records, meta), as_yaml=want.yaml)
+        return self._listed(request, target, want, records, meta)
 
     def _answer(
         self,
@@ -219,6 +207,17 @@ class Objects:
     ) -> web.Response:
         body = shape_of(target, want, request.query).object(obj)
         return reply(body, status=status, as_yaml=want.yaml, warnings=write.warnings or ())
+
+
+def _refused(method: str, target: Target) -> ApiError:
+    """Why there is no such method on this path; of custom resources it is said in another way."""
+    if not target.resource.custom:
+        return MethodNotAllowed()
+    if target.resource.namespaced and target.namespace is None:
+        return NotServed()
+    if target.name is None and method in ("PUT", "PATCH"):
+        return BadRequest("name must be provided")
+    return MethodNotAllowed()
 
 
 def _storage(target: Target) -> str:
@@ -235,44 +234,17 @@ def _placed(target: Target, obj: Object) -> Object:
     resource = target.resource
     obj.setdefault("apiVersion", resource.api_version(target.version))
     obj.setdefault("kind", resource.kind)
-    _check_type(target, obj)
-    meta = obj.setdefault("metadata", {})
-    if not isinstance(meta, dict):
-        raise BadRequest("metadata must be an object")
+    check_type(resource, obj, [resource.api_version(target.version)])
+    meta = metadata(obj)
     if resource.namespaced:
         namespace = target.namespace or meta.get("namespace") or "default"
         if meta.setdefault("namespace", namespace) != namespace:
-            raise BadRequest(
-                f"the namespace of the provided object does not match the namespace sent on the request: "
-                f"{meta['namespace']!r} is not {namespace!r}"
-            )
+            raise BadRequest(OTHER_NAMESPACE)
     if target.name is not None and meta.setdefault("name", target.name) != target.name:
         raise BadRequest(
             f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
         )
     return obj
-
-
-def _check_type(target: Target, obj: Object) -> None:
-    """Refuse another apiVersion or kind than the path's, in kube-apiserver's words."""
-    resource = target.resource
-    expected = resource.api_version(target.version)
-    if obj["apiVersion"] != expected:
-        raise BadRequest(
-            f"the API version in the data ({obj['apiVersion']}) does not match the expected API version "
-            f"({expected})"
-        )
-    if obj["kind"] == resource.kind:
-        return
-    if resource.custom:
-        error = FieldError.invalid("kind", obj["kind"], f"must be {resource.kind}")
-        meta = obj.get("metadata")
-        name = str(meta.get("name", "")) if isinstance(meta, dict) else ""
-        raise Invalid.of(str(obj["kind"]), resource.group, name, [error])
-    raise BadRequest(
-        f'{obj["kind"]} in version "{target.version}" cannot be handled as a {resource.kind}: send it '
-        f"to where {obj['kind']} is served"
-    )
 
 
 async def _delete_options(request: web.Request) -> DeleteOptions:
@@ -284,8 +256,12 @@ async def _delete_options(request: web.Request) -> DeleteOptions:
     grace = integer(query, "gracePeriodSeconds")
     grace = grace if grace is not None else options.get("gracePeriodSeconds")
     propagation = query.get("propagationPolicy") or options.get("propagationPolicy")
-    orphan = query.get("orphanDependents") or options.get("orphanDependents")
-    if propagation is None and orphan is not None:
+    orphan = query.get("orphanDependents", options.get("orphanDependents"))
+    if propagation is not None and orphan is not None:
+        text = "orphanDependents and deletionPropagation cannot be both set"
+        error = FieldError.invalid("propagationPolicy", propagation, text)
+        raise Invalid.of("DeleteOptions", "meta.k8s.io", "", [error])
+    if orphan is not None:
         propagation = "Orphan" if str(orphan).lower() == "true" else "Background"
     if options.get("dryRun") not in (None, [], ["All"]):
         error = FieldError.not_supported("dryRun", options["dryRun"], ["All"])
@@ -305,18 +281,3 @@ def _deleted(target: Target, obj: Object) -> Object:
     if target.resource.group:
         details["group"] = target.resource.group
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-
-
-def _write_continue(record: Record) -> str:
-    token = msgspec.json.encode([record.namespace, record.name])
-    return base64.urlsafe_b64encode(token).decode()
-
-
-def _read_continue(token: str) -> tuple[str, str]:
-    try:
-        namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[str, str])
-    except (ValueError, msgspec.MsgspecError):
-        raise BadRequest(
-            "continue key is not valid: take it from the last list's metadata.continue"
-        ) from None
-    return namespace, name

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jsonpatch
 import jsonpointer
+import msgspec
 from aiohttp import web
 
-from faultlab_embedded.apiserver.formats import Object, decode_json
+from faultlab_embedded.apiserver.formats import NO_OBJECT, Object, json_error, load_yaml
 from faultlab_embedded.schema.builtin import schema_of
 from faultlab_embedded.store.catalog import Resource
-from faultlab_embedded.store.errors import ApiError, BadRequest, UnsupportedMediaType
+from faultlab_embedded.store.errors import BadRequest, PatchFailed, UnsupportedMediaType
 from faultlab_embedded.store.merge import merge
 from faultlab_embedded.store.strategic import strategic_merge
 
@@ -20,18 +22,9 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 MAX_OPERATIONS = 10_000
+_WRONG = (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError, ValueError)
 
 Change = Callable[[Object], Object]
-
-
-class PatchFailed(ApiError):
-    """A JSON patch that does not fit the object: a failed test, a path that is not there (422)."""
-
-    code = 422
-    reason = "Invalid"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, details={})
 
 
 async def read_change(request: web.Request, resource: Resource) -> Change:
@@ -41,46 +34,94 @@ async def read_change(request: web.Request, resource: Resource) -> Change:
     if media == JSON_PATCH:
         return json_patch(raw)
     if media == MERGE_PATCH:
-        patch = decode_json(raw, "a merge patch")
+        patch = _read_object(raw, "error decoding patch: ")
         return lambda obj: _object(merge(obj, patch))
-    if media == STRATEGIC_MERGE_PATCH:
-        if resource.custom:
-            raise UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: "
-                f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_PATCH}"
-            )
-        patch = decode_json(raw, "a strategic merge patch")
+    if media == STRATEGIC_MERGE_PATCH and not resource.custom:
+        patch = _read_object(raw, "")
         schema = schema_of(resource.group, resource.storage_version, resource.kind)
         return lambda obj: _object(strategic_merge(obj, patch, schema))
-    raise UnsupportedMediaType(
-        f"the patch is {media or 'of no type'}, expected one of "
-        f"{JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC_MERGE_PATCH}, {APPLY_PATCH}"
-    )
+    if resource.custom:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{JSON_PATCH}, {MERGE_PATCH}, {APPLY_PATCH}"
+        )
+    raise UnsupportedMediaType("415: Unsupported Media Type", details={})
+
+
+def read_applied(raw: bytes, name: str) -> Object:
+    """The object that an apply sends for the path of `name`; BadRequest where it does not say what it is."""
+    try:
+        value = load_yaml(raw)
+    except ValueError as error:
+        raise BadRequest(f"error decoding YAML: error converting YAML to JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadRequest(
+            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: {no_object(value)}"
+        )
+    if not value.get("apiVersion") or not value.get("kind"):
+        group, _, version = str(value.get("apiVersion") or "").rpartition("/")
+        raise BadRequest(f"invalid object type: {group}/{version}, Kind={value.get('kind') or ''}")
+    meta = value.get("metadata") or {}
+    if isinstance(meta, dict) and not meta.get("name"):
+        raise BadRequest(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )
+    return value
 
 
 def json_patch(raw: bytes) -> Change:
     """The change of an RFC 6902 patch."""
-    try:
-        patch = jsonpatch.JsonPatch.from_string(raw.decode())
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, ValueError, TypeError) as error:
-        raise BadRequest(f"the body is no JSON patch (RFC 6902): {error}") from error
-    if len(patch.patch) > MAX_OPERATIONS:
+    operations = _read_json(raw, "error decoding patch: ")
+    if not isinstance(operations, list):
+        raise BadRequest(f"error decoding patch: {no_object(operations, '[]handlers.jsonPatchOp')}")
+    if wrong := [operation for operation in operations if not isinstance(operation, dict)]:
+        raise BadRequest(f"error decoding patch: {no_object(wrong[0], 'handlers.jsonPatchOp')}")
+    if len(operations) > MAX_OPERATIONS:
         raise BadRequest(
-            f"the JSON patch has {len(patch.patch)} operations, at most {MAX_OPERATIONS} are taken"
+            f"the JSON patch has {len(operations)} operations, at most {MAX_OPERATIONS} are taken"
         )
 
     def change(obj: Object) -> Object:
         try:
-            return _object(patch.apply(obj, in_place=True))
-        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError) as error:
-            raise PatchFailed(
-                f"the server rejected our request due to an error in our request: {error}"
-            ) from error
+            for operation in operations:
+                obj = jsonpatch.JsonPatch([_lenient(operation, obj)]).apply(obj, in_place=True)
+        except _WRONG as error:
+            # kube-apiserver does not say which operation it was, nor why.
+            raise PatchFailed from error
+        return _object(obj)
 
     return change
 
 
+def _lenient(operation: Any, obj: Object) -> Any:
+    """The operation; a replacement of a member that an object does not have adds it, as kube-apiserver does
+    it, which RFC 6902 forbids."""
+    if operation["op"] != "replace" or not operation["path"]:
+        return operation
+    parent, _ = jsonpointer.JsonPointer(operation["path"]).to_last(obj)
+    return {**operation, "op": "add"} if isinstance(parent, dict) else operation
+
+
+def _read_object(raw: bytes, prefix: str) -> Object:
+    value = _read_json(raw, prefix)
+    if not isinstance(value, dict):
+        raise BadRequest(prefix + no_object(value))
+    return value
+
+
+def _read_json(raw: bytes, prefix: str) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{prefix}{json_error(error)}") from None
+
+
+def no_object(value: Any, wanted: str = "map[string]interface {}") -> str:
+    """What Go's decoder says of a value that is not the object or list that it should be."""
+    return f"json: cannot unmarshal {NO_OBJECT.get(type(value), 'number')} into Go value of type {wanted}"
+
+
 def _object(value: object) -> Object:
     if not isinstance(value, dict):
-        raise BadRequest(f"the patch makes the object a {type(value).__name__}")
+        raise PatchFailed
     return value

@@ -41,7 +41,7 @@ class Pods:
             pod["metadata"]["name"],
             container,
             follow=flag(query, "follow"),
-            tail_lines=integer(query, "tailLines"),
+            tail_lines=integer(query, "tailLines", least=0),
             previous=flag(query, "previous"),
             timestamps=flag(query, "timestamps"),
             since=_since(query),
@@ -53,7 +53,7 @@ class Pods:
         return response
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
-        body = await read_body(request, expected="an Eviction")
+        body = await read_body(request, expected="Eviction")
         name = target.name or ""
         pod = self._registry.get("pods", target.namespace, name)
         write = write_of(request)

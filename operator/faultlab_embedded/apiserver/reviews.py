@@ -15,12 +15,12 @@ def reviews(tokens: Mapping[str, str]) -> list[web.AbstractRouteDef]:
     """Handlers of SelfSubjectAccessReview (everybody may do everything) and TokenReview."""
 
     async def access(request: web.Request) -> web.Response:
-        body = await read_body(request, expected="a SelfSubjectAccessReview")
+        body = await read_body(request, expected="SelfSubjectAccessReview")
         reason = "any valid token may do anything in the embedded world"
         return reply_object({**body, "status": {"allowed": True, "reason": reason}}, status=201)
 
     async def token(request: web.Request) -> web.Response:
-        body = await read_body(request, expected="a TokenReview")
+        body = await read_body(request, expected="TokenReview")
         spec = body.get("spec") or {}
         asked = str(spec.get("token", "")).encode()
         user = next(
@@ -32,7 +32,7 @@ def reviews(tokens: Mapping[str, str]) -> list[web.AbstractRouteDef]:
         return reply_object({**body, "status": status}, status=201)
 
     async def who(request: web.Request) -> web.Response:
-        body = await read_body(request, expected="a SelfSubjectReview")
+        body = await read_body(request, expected="SelfSubjectReview")
         return reply_object({**body, "status": {"userInfo": {"username": request[USER]}}}, status=201)
 
     return [

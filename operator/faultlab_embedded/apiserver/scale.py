@@ -27,7 +27,7 @@ class Scales:
         if request.method == "GET":
             return reply_object(current, as_yaml=want.yaml)
         if request.method == "PUT":
-            wanted = await read_body(request, expected="a Scale")
+            wanted = await read_body(request, expected="Scale")
         elif request.method == "PATCH":
             wanted = (await read_change(request, target.resource))(current)
         else:
@@ -59,7 +59,8 @@ def scale_of(resource: Resource, obj: Object) -> Object:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: meta[key] for key in kept if key in meta},
-        "spec": {"replicas": _get(obj, paths.spec_replicas) or 0},
+        # None is left out, as kube-apiserver does it.
+        "spec": {"replicas": replicas} if (replicas := _get(obj, paths.spec_replicas)) else {},
         "status": status,
     }
 

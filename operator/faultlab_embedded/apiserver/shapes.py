@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from faultlab_embedded.apiserver.formats import Accepted, Object
 from faultlab_embedded.apiserver.table import Columns, columns_of, table
 from faultlab_embedded.apiserver.target import Target
+from faultlab_embedded.store.errors import BadRequest, NotAcceptable
 from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.views import encode_as, encode_item, show_as
 
@@ -70,6 +72,11 @@ class TableShape(Shape):
     def __init__(self, target: Target, query: Mapping[str, str]) -> None:
         super().__init__(target)
         self._include = query.get("includeObject") or "Metadata"
+        if self._include not in ("Metadata", "Object", "None"):
+            raise BadRequest(
+                f"Unable to convert to Table as requested: includeObject: Invalid value: "
+                f"{json.dumps(self._include)}: must be 'Metadata', 'Object', 'None', or empty"
+            )
         self._columns: Columns = columns_of(target.resource, target.version)
 
     def record(self, record: Record) -> bytes:
@@ -94,7 +101,9 @@ class TableShape(Shape):
 
     def _table(self, objects: Sequence[Object], meta: Object, *, head: bool = True) -> bytes:
         shown = [show_as(self.target.resource, self.target.version, obj) for obj in objects]
-        included = {"Object": shown, "None": None}.get(self._include, [partial(obj) for obj in shown])
+        included: Sequence[Object | None] = [None] * len(shown)
+        if self._include != "None":
+            included = shown if self._include == "Object" else [partial(obj) for obj in shown]
         return msgspec.json.encode(table(self._columns, shown, included, meta, head=head))
 
 
@@ -103,8 +112,23 @@ def partial(obj: Object) -> Object:
     return {"kind": "PartialObjectMetadata", "apiVersion": META_V1, "metadata": obj["metadata"]}
 
 
-def shape_of(target: Target, want: Accepted, query: Mapping[str, str]) -> Shape:
-    """The encoder for what the client accepts."""
+def shape_of(target: Target, want: Accepted, query: Mapping[str, str], *, is_list: bool = False) -> Shape:
+    """The encoder for what the client accepts. NotAcceptable where a list is wanted as an object's metadata,
+    or the other way round."""
     if want.shape == "Table":
         return TableShape(target, query)
-    return Shape(target) if want.shape == "object" else MetadataShape(target)
+    if want.shape == "object":
+        return Shape(target)
+    if (want.shape == "PartialObjectMetadataList") is not is_list:
+        what, name = ("a list", "List") if is_list else ("not a list", "")
+        raise NotAcceptable(
+            f"you requested {want.shape}, but the requested object is {what} ({_go_type(target)}{name})"
+        )
+    return MetadataShape(target)
+
+
+def _go_type(target: Target) -> str:
+    """What kube-apiserver calls the object in such a message."""
+    if target.resource.custom:
+        return "*unstructured.Unstructured"
+    return f"*{target.resource.group.partition('.')[0] or 'core'}.{target.resource.kind}"

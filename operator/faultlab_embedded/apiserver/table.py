@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faultlab_embedded.kinds.columns import BUILTIN_COLUMNS, NAME, Column, age_column, custom_column
+from faultlab_embedded.kinds.podcolumns import row_conditions
 from faultlab_embedded.store.catalog import Resource
 from faultlab_embedded.store.strategy import Object
 
@@ -23,7 +24,7 @@ def columns_of(resource: Resource, version: str) -> Columns:
 def table(
     columns: Columns,
     objects: Sequence[Object],
-    included: Sequence[Object] | None,
+    included: Sequence[Object | None],
     meta: Object,
     *,
     head: bool,
@@ -31,11 +32,11 @@ def table(
     """A Table of objects. `included` are what the rows carry as `object`; without `head` no column
     definitions (in a watch only the first event has them)."""
     rows: list[Object] = []
-    for position, obj in enumerate(objects):
+    for obj, inside in zip(objects, included, strict=True):
         row: Object = {"cells": [_cell(column, obj) for column in columns]}
-        if included is not None:
-            row["object"] = included[position]
-        rows.append(row)
+        if conditions := row_conditions(obj):
+            row["conditions"] = conditions
+        rows.append({**row, "object": inside})
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",

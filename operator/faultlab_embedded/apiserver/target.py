@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -48,11 +50,11 @@ def parse_target(catalog: Catalog, group: str, version: str, tail: str) -> Targe
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A boolean parameter; Kubernetes takes `true` and `1`, and an empty value as true."""
-    return query.get(name, "false").lower() in ("true", "1", "")
+    """A boolean parameter; Kubernetes takes everything but `false` and `0` as true."""
+    return query.get(name, "false").lower() not in ("false", "0")
 
 
-def integer(query: Mapping[str, str], name: str, *, least: int = 0) -> int | None:
+def integer(query: Mapping[str, str], name: str, *, least: int | None = None) -> int | None:
     """A number, or None where it is not given; BadRequest where it is none or too small."""
     text = query.get(name, "")
     if not text:
@@ -60,10 +62,21 @@ def integer(query: Mapping[str, str], name: str, *, least: int = 0) -> int | Non
     try:
         value = int(text)
     except ValueError:
-        raise BadRequest(f"invalid {name}: {text!r} is not a number") from None
-    if value < least:
+        raise BadRequest(f"strconv.ParseInt: parsing {json.dumps(text)}: invalid syntax") from None
+    if least is not None and value < least:
         raise BadRequest(f"invalid {name}: {value} is less than {least}")
     return value
+
+
+def version_number(query: Mapping[str, str]) -> int | None:
+    """resourceVersion, or None where it is not given. Raises ValueError with kube-apiserver's words."""
+    text = query.get("resourceVersion", "")
+    if text and not re.fullmatch(r"[0-9]+", text):
+        shown = json.dumps(text)
+        raise ValueError(
+            f"resourceVersion: Invalid value: {shown}: strconv.ParseUint: parsing {shown}: invalid syntax"
+        )
+    return int(text) if text else None
 
 
 def selection_of(target: Target, query: Mapping[str, str]) -> Selection:
@@ -73,8 +86,14 @@ def selection_of(target: Target, query: Mapping[str, str]) -> Selection:
         fields = f"metadata.name={target.name}"
     for path, _, _ in field_terms(fields) if fields else ():
         if path not in ("metadata.name", "metadata.namespace") and path not in target.resource.selectable:
-            raise BadRequest(f"field label not supported: {path}")
+            raise BadRequest(_unknown_field(target.resource, path))
     return Selection.parse(target.namespace, query.get("labelSelector"), fields)
+
+
+def _unknown_field(resource: Resource, path: str) -> str:
+    if resource.selectable or resource.custom:
+        return f"field label not supported: {path}"
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def write_of(request: web.Request) -> Write:
@@ -88,6 +107,9 @@ def write_of(request: web.Request) -> Write:
     validation = query.get("fieldValidation") or "Warn"
     if validation not in ("Strict", "Warn", "Ignore"):
         error = FieldError.not_supported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"])
+        raise Invalid.of(kind, "meta.k8s.io", "", [error])
+    if len(query.get("fieldManager", "")) > MAX_MANAGER_LENGTH:
+        error = FieldError.too_long("fieldManager", MAX_MANAGER_LENGTH)
         raise Invalid.of(kind, "meta.k8s.io", "", [error])
     manager = (
         query.get("fieldManager") or request.headers.get("User-Agent", "").partition("/")[0] or "unknown"

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import msgspec
 from aiohttp import web
 
-from faultlab_embedded.apiserver.formats import JSON, Object
+from faultlab_embedded.apiserver.formats import JSON, Object, add_warnings
 from faultlab_embedded.apiserver.streams import LIVENESS_CHECK_S, has_left, send
-from faultlab_embedded.apiserver.target import Target, flag, integer, selection_of
-from faultlab_embedded.store.errors import ApiError, BadRequest, FieldError, Invalid
+from faultlab_embedded.apiserver.target import Target, flag, selection_of, version_number
+from faultlab_embedded.store.errors import ApiError, FieldError, Invalid, Unclassified
 from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.registry import Registry, Watcher
 
@@ -35,7 +35,10 @@ class WatchStream:
         self._bookmark_s = bookmark_s
         self._bookmarks = flag(query, "allowWatchBookmarks")
         self._initial_events = _initial_events(request)
-        self._since = integer(query, "resourceVersion") or 0
+        try:
+            self._since = version_number(query) or 0
+        except ValueError as error:
+            raise Unclassified(str(error)) from None
         self._selection = selection_of(target, query)
         self._stopped = False
         self._waiting: asyncio.Timeout | None = None
@@ -46,6 +49,8 @@ class WatchStream:
         response = web.StreamResponse()
         response.content_type = JSON
         response.headers["Cache-Control"] = "no-cache, private"
+        if self._target.resource.warning:
+            add_warnings(response, [self._target.resource.warning])
         initial = self._initial()
         try:
             since = self._registry.version if initial is not None else self._since
@@ -77,7 +82,7 @@ class WatchStream:
             return []
         records = self._registry.records(self._storage_key, self._selection)
         events = [_event(b"ADDED", self._encode(record)) for record in records]
-        if self._initial_events:
+        if self._initial_events and self._bookmarks:
             events.append(self._bookmark(self._registry.version, initial_end=True))
         return events
 
@@ -122,7 +127,7 @@ class WatchStream:
             await send(response, b"".join(events))
 
     def _bookmark(self, version: int, *, initial_end: bool = False) -> bytes:
-        meta: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+        meta: Object = {"resourceVersion": str(version)}
         if initial_end:
             meta["annotations"] = {INITIAL_EVENTS_END: "true"}
         resource = self._target.resource
@@ -142,19 +147,18 @@ def _initial_events(request: web.Request) -> bool | None:
             detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
             raise _invalid_options(FieldError.forbidden("resourceVersionMatch", detail))
         return None
-    if query.get("resourceVersionMatch") != "NotOlderThan":
+    match = query.get("resourceVersionMatch", "")
+    if match != "NotOlderThan":
         detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise _invalid_options(FieldError.forbidden("resourceVersionMatch", detail))
-    wanted = flag(query, "sendInitialEvents")
-    if wanted and not flag(query, "allowWatchBookmarks"):
-        raise BadRequest(
-            "sendInitialEvents needs allowWatchBookmarks, which carries the end of the initial events"
-        )
-    return wanted
+        errors = [FieldError.forbidden("resourceVersionMatch", detail)]
+        if match:
+            errors.append(FieldError.not_supported("resourceVersionMatch", match, ["NotOlderThan"]))
+        raise _invalid_options(*errors)
+    return flag(query, "sendInitialEvents")
 
 
-def _invalid_options(error: FieldError) -> Invalid:
-    return Invalid.of("ListOptions", "meta.k8s.io", "", [error])
+def _invalid_options(*errors: FieldError) -> Invalid:
+    return Invalid.of("ListOptions", "meta.k8s.io", "", errors)
 
 
 def _event(kind: bytes, obj: bytes) -> bytes:

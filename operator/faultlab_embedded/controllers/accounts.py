@@ -10,6 +10,11 @@ from faultlab_embedded.store.registry import Registry
 
 Object = Mapping[str, Any]
 ROOT_CA = "kube-root-ca.crt"
+_DESCRIBED = {
+    "kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when "
+    "using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is "
+    "guaranteed across distributions of Kubernetes clusters."
+}
 
 
 class AccountsReconciler:
@@ -39,10 +44,9 @@ class AccountsReconciler:
         data = {"ca.crt": self._ca}
         root = self._registry.find("configmaps", name, ROOT_CA)
         if root is None:
-            meta = {"metadata": {"name": ROOT_CA, "namespace": name}}
-            self._registry.create(
-                "configmaps", {"apiVersion": "v1", "kind": "ConfigMap", **meta, "data": data}
-            )
+            made: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "data": data}
+            made["metadata"] = {"name": ROOT_CA, "namespace": name, "annotations": _DESCRIBED}
+            self._registry.create("configmaps", made)
         elif root.decode().get("data") != data:
             self._registry.patch("configmaps", name, ROOT_CA, {"data": data})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from faultlab_embedded.kinds import core, policies, workloads
 from faultlab_embedded.kinds.base import BuiltinStrategy
@@ -20,6 +21,7 @@ _STRATEGIES: dict[str, type[BuiltinStrategy]] = {
     "CustomResourceDefinition": CrdStrategy,
     "DaemonSet": workloads.DaemonSetStrategy,
     "Deployment": workloads.DeploymentStrategy,
+    "Endpoints": policies.EndpointsStrategy,
     "EndpointSlice": policies.EndpointSliceStrategy,
     "Event": core.EventStrategy,
     "Job": workloads.JobStrategy,
@@ -44,6 +46,7 @@ _NAME_RULES: dict[str, Callable[[str, str], list[FieldError]]] = {
     "Role": names.path_segment,
     "RoleBinding": names.path_segment,
     "Service": names.service_name,
+    "StatefulSet": names.label,  # its pods are named NAME-ORDINAL and carry that as a label
 }
 
 
@@ -62,6 +65,7 @@ _SELECTABLE = {
 _RETURNING_DELETED = frozenset(
     ("namespaces", "persistentvolumeclaims", "pods", "serviceaccounts", "services", "storageclasses")
 )
+_ENDPOINTS_WARNING = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _IN_ALL = frozenset(("pods", "services", "statefulsets", "deployments", "replicasets", "daemonsets", "jobs"))
 """What `kubectl get all` shows."""
 
@@ -75,12 +79,13 @@ def builtin_catalog() -> Catalog:
 
 
 def _core() -> Iterator[Resource]:
-    yield _resource("v1", "namespaces", "Namespace", "ns", namespaced=False, status=True)
+    namespaces = _resource("v1", "namespaces", "Namespace", "ns", namespaced=False, status=True)
+    yield replace(namespaces, collection_deletes=False)
     yield _resource("v1", "nodes", "Node", "no", namespaced=False, status=True)
     pod_parts = ("log", "proxy", "eviction")
     yield _resource("v1", "pods", "Pod", "po", status=True, generation=True, subresources=pod_parts)
     yield _resource("v1", "services", "Service", "svc", status=True, subresources=("proxy",))
-    yield _resource("v1", "endpoints", "Endpoints", "ep")
+    yield replace(_resource("v1", "endpoints", "Endpoints", "ep"), warning=_ENDPOINTS_WARNING)
     yield _resource("v1", "configmaps", "ConfigMap", "cm")
     yield _resource("v1", "secrets", "Secret")
     yield _resource("v1", "events", "Event", "ev")

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from faultlab_embedded.kinds.ages import human_duration, since
+from faultlab_embedded.kinds.podcolumns import pod_ready, pod_restarts, pod_status
 from faultlab_embedded.schema.jsonpath import compile_path
 from faultlab_embedded.store.strategy import Object
 
@@ -35,42 +37,6 @@ class Column:
             "description": self.description,
             "priority": self.priority,
         }
-
-
-def human_duration(seconds: float) -> str:
-    """`45s`, `3m12s`, `5h`, `2d3h`: as apimachinery's `duration.HumanDuration` has it."""
-    total = int(seconds)
-    if total < -1:
-        return "<invalid>"
-    if total < 0:
-        return "0s"
-    if total < 120:
-        return f"{total}s"
-    minutes, hours, days = total // 60, total // 3600, total // 86400
-    if minutes < 10:
-        return f"{minutes}m{rest}s" if (rest := total % 60) else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{rest}m" if (rest := minutes % 60) else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d{rest}h" if (rest := hours % 24) else f"{days}d"
-    if days < 365 * 2:
-        return f"{days}d"
-    years = days // 365
-    if years < 8:
-        return f"{years}y{rest}d" if (rest := days % 365) else f"{years}y"
-    return f"{years}y"
-
-
-def since(timestamp: Any) -> str:
-    """The age of a timestamp, `<unknown>` where there is none."""
-    if not timestamp:
-        return "<unknown>"
-    then = datetime.fromisoformat(str(timestamp).replace("Z", "+00:00"))
-    return human_duration((datetime.now(UTC) - then).total_seconds())
 
 
 def custom_column(definition: Mapping[str, Any]) -> Column:
@@ -151,52 +117,6 @@ def _containers(spec: Callable[[Object], Object]) -> tuple[Column, Column]:
 def _template(obj: Object) -> Object:
     spec: Object = obj["spec"]["template"]["spec"]
     return spec
-
-
-def _pod_ready(obj: Object) -> str:
-    statuses = obj.get("status", {}).get("containerStatuses") or []
-    return f"{sum(bool(status.get('ready')) for status in statuses)}/{len(obj['spec']['containers'])}"
-
-
-def _pod_status(obj: Object) -> str:
-    """The pod's phase, or what is more telling: a container's waiting or termination reason."""
-    status = obj.get("status", {})
-    reason = status.get("reason") or status.get("phase") or "Unknown"
-    for position, container in enumerate(status.get("initContainerStatuses") or []):
-        state = container.get("state", {})
-        if state.get("terminated", {}).get("exitCode") == 0:
-            continue
-        total = len(obj["spec"].get("initContainers") or [])
-        detail = state.get("terminated", {}).get("reason") or state.get("waiting", {}).get("reason")
-        told = detail and detail != "PodInitializing"
-        reason = f"Init:{detail}" if told else f"Init:{position}/{total}"
-        break
-    else:
-        running = False
-        for container in reversed(status.get("containerStatuses") or []):
-            state = container.get("state", {})
-            if waiting := state.get("waiting", {}).get("reason"):
-                reason = waiting
-            elif terminated := state.get("terminated"):
-                signal = terminated.get("signal")
-                fallback = f"Signal:{signal}" if signal else f"ExitCode:{terminated.get('exitCode')}"
-                reason = terminated.get("reason") or fallback
-            elif container.get("ready") and "running" in state:
-                running = True
-        if reason == "Completed" and running:
-            reason = "Running"
-    return "Terminating" if "deletionTimestamp" in obj["metadata"] else str(reason)
-
-
-def _pod_restarts(obj: Object) -> str:
-    statuses = obj.get("status", {}).get("containerStatuses") or []
-    count = sum(status.get("restartCount", 0) for status in statuses)
-    ends = [
-        status["lastState"]["terminated"]["finishedAt"]
-        for status in statuses
-        if status.get("lastState", {}).get("terminated", {}).get("finishedAt")
-    ]
-    return f"{count} ({since(max(ends))} ago)" if count and ends else str(count)
 
 
 def _service_ports(obj: Object) -> str:
@@ -308,16 +228,37 @@ def _ready_of(wanted: str, ready: str) -> Value:
     return lambda obj: f"{have(obj)}/{want(obj)}"
 
 
+def _subjects(kind: str) -> Value:
+    """A binding's users, groups or service accounts, the last with their namespaces."""
+
+    def value(obj: Object) -> str:
+        subjects = [subject for subject in obj.get("subjects") or () if subject["kind"] == kind]
+        return ", ".join(
+            f"{s.get('namespace', '')}/{s['name']}" if kind == "ServiceAccount" else s["name"]
+            for s in subjects
+        )
+
+    return value
+
+
 AGE = age_column()
+_CREATED_AT = Column("Created At", _path(".metadata.creationTimestamp"), type="date")
+_BINDING = (
+    Column("Role", lambda obj: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"),
+    AGE,
+    Column("Users", _subjects("User"), priority=1),
+    Column("Groups", _subjects("Group"), priority=1),
+    Column("ServiceAccounts", _subjects("ServiceAccount"), priority=1),
+)
 _POD_CONTAINERS = _containers(_template)
 _REPLICAS = ".spec.replicas"
 
 BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
     "pods": (
         NAME,
-        Column("Ready", _pod_ready),
-        Column("Status", _pod_status),
-        Column("Restarts", _pod_restarts),
+        Column("Ready", pod_ready),
+        Column("Status", pod_status),
+        Column("Restarts", pod_restarts),
         AGE,
         Column("IP", _or_none(".status.podIP"), priority=1),
         Column("Node", _or_none(".spec.nodeName"), priority=1),
@@ -341,11 +282,11 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
         AGE,
     ),
     "endpoints": (NAME, Column("Endpoints", _endpoints), AGE),
-    "configmaps": (NAME, Column("Data", _count(".data"), type="integer"), AGE),
+    "configmaps": (NAME, Column("Data", _count(".data")), AGE),
     "secrets": (
         NAME,
         Column("Type", _or_none(".type")),
-        Column("Data", _count(".data"), type="integer"),
+        Column("Data", _count(".data")),
         AGE,
     ),
     "namespaces": (NAME, Column("Status", _or_none(".status.phase")), AGE),
@@ -356,6 +297,7 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
         AGE,
         Column("Version", _or_none(".status.nodeInfo.kubeletVersion")),
         Column("Internal-IP", _or_none('.status.addresses[?(@.type=="InternalIP")].address'), priority=1),
+        Column("External-IP", _or_none('.status.addresses[?(@.type=="ExternalIP")].address'), priority=1),
         Column("OS-Image", _or_none(".status.nodeInfo.osImage"), priority=1),
         Column("Kernel-Version", _or_none(".status.nodeInfo.kernelVersion"), priority=1),
         Column("Container-Runtime", _or_none(".status.nodeInfo.containerRuntimeVersion"), priority=1),
@@ -385,7 +327,7 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
         AGE,
         Column("VolumeMode", _path(".spec.volumeMode"), priority=1),
     ),
-    "serviceaccounts": (NAME, Column("Secrets", _count(".secrets"), type="integer"), AGE),
+    "serviceaccounts": (NAME, Column("Secrets", _count(".secrets")), AGE),
     "statefulsets.apps": (
         NAME,
         Column("Ready", _ready_of(_REPLICAS, ".status.readyReplicas")),
@@ -425,7 +367,7 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
     "controllerrevisions.apps": (
         NAME,
         Column("Controller", _or_none(".metadata.ownerReferences[0].name")),
-        Column("Revision", _int(".revision"), type="integer"),
+        Column("Revision", _int(".revision")),
         AGE,
     ),
     "jobs.batch": (
@@ -450,7 +392,7 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
         Column("Provisioner", _path(".provisioner")),
         Column("ReclaimPolicy", _or_none(".reclaimPolicy")),
         Column("VolumeBindingMode", _or_none(".volumeBindingMode")),
-        Column("AllowVolumeExpansion", lambda obj: bool(obj.get("allowVolumeExpansion")), type="boolean"),
+        Column("AllowVolumeExpansion", lambda obj: bool(obj.get("allowVolumeExpansion"))),
         AGE,
     ),
     "networkpolicies.networking.k8s.io": (
@@ -458,23 +400,24 @@ BUILTIN_COLUMNS: dict[str, Sequence[Column]] = {
         Column("Pod-Selector", lambda obj: _selector({"spec": {"selector": obj["spec"].get("podSelector")}})),
         AGE,
     ),
-    "roles.rbac.authorization.k8s.io": (NAME, Column("Created At", _path(".metadata.creationTimestamp"))),
+    "roles.rbac.authorization.k8s.io": (
+        NAME,
+        _CREATED_AT,
+    ),
     "clusterroles.rbac.authorization.k8s.io": (
         NAME,
-        Column("Created At", _path(".metadata.creationTimestamp")),
+        _CREATED_AT,
     ),
     "rolebindings.rbac.authorization.k8s.io": (
         NAME,
-        Column("Role", lambda obj: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"),
-        AGE,
+        *_BINDING,
     ),
     "clusterrolebindings.rbac.authorization.k8s.io": (
         NAME,
-        Column("Role", lambda obj: f"{obj['roleRef']['kind']}/{obj['roleRef']['name']}"),
-        AGE,
+        *_BINDING,
     ),
     "customresourcedefinitions.apiextensions.k8s.io": (
         NAME,
-        Column("Created At", _path(".metadata.creationTimestamp")),
+        _CREATED_AT,
     ),
 }

@@ -27,9 +27,10 @@ MAX_UPDATE_MANAGERS = 10
 
 def first(kind: Resource, applied: Object, manager: str) -> Object:
     """A new object from its first apply."""
-    owned = _owned(kind, applied, None)
+    owned = _owned(kind, applied, None, containers=False)
     result: Object = fields.without_nulls(applied)
-    result["metadata"]["managedFields"] = [_entry(kind, applied, manager, APPLY, None, owned)]
+    if owned:
+        result["metadata"]["managedFields"] = [_entry(kind, applied, manager, APPLY, None, owned)]
     return result
 
 
@@ -43,7 +44,7 @@ def merge_applied(
     if entries is None:
         everything = _owned(kind, live, None)
         entries = [_entry(kind, live, BEFORE_FIRST_APPLY, UPDATE, None, everything)] if everything else []
-    wanted = _owned(kind, applied, subresource)
+    wanted = _owned(kind, applied, subresource, containers=False)
     mine, others = _split(entries, manager, subresource)
     conflicts = _conflicts(others, wanted, live, applied, schema)
     if conflicts and not force:
@@ -60,7 +61,7 @@ def merge_applied(
     own = _entry(kind, applied, manager, APPLY, subresource, wanted)
     if mine is not None and mine["fieldsV1"] == wanted:
         own["time"] = mine["time"]
-    merged["metadata"]["managedFields"] = [own, *kept] if wanted else kept
+    merged["metadata"]["managedFields"] = sorted([own, *kept] if wanted else kept, key=_rank)
     for implied in ("resourceVersion", "uid"):
         if implied in applied["metadata"]:
             merged["metadata"][implied] = applied["metadata"][implied]
@@ -99,7 +100,13 @@ def follow_update(
             entries.append(mine)
         mine["fieldsV1"] = fields.union(mine["fieldsV1"], touched)
         mine["time"] = now_rfc3339()
-    after["metadata"]["managedFields"] = _capped([entry for entry in entries if entry["fieldsV1"]])
+    entries = _capped([entry for entry in entries if entry["fieldsV1"]])
+    after["metadata"]["managedFields"] = sorted(entries, key=_rank)
+
+
+def _rank(entry: Object) -> tuple[str, ...]:
+    """Kubernetes' order of entries: who applied first, then by time."""
+    return tuple(str(entry.get(part, "")) for part in ("operation", "time", "manager", "subresource"))
 
 
 def _capped(entries: list[Object]) -> list[Object]:
@@ -115,7 +122,7 @@ def _schema(kind: Resource) -> Schema:
     return kind.strategy().schema or {}
 
 
-def _owned(kind: Resource, obj: Object, subresource: str | None) -> FieldSet:
+def _owned(kind: Resource, obj: Object, subresource: str | None, *, containers: bool = True) -> FieldSet:
     """What an object says, without what identifies it and what only the server sets."""
     content: Object = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}
     meta = {
@@ -130,7 +137,7 @@ def _owned(kind: Resource, obj: Object, subresource: str | None) -> FieldSet:
         content = {"status": content["status"]} if "status" in content else {}
     elif kind.has_status:
         content.pop("status", None)
-    return fields.extract(content, _schema(kind))
+    return fields.extract(content, _schema(kind), containers=containers)
 
 
 def _split(
@@ -172,7 +179,8 @@ def _conflict(conflicts: list[tuple[Object, FieldSet]]) -> ApplyConflict:
         if entry["operation"] == UPDATE:
             who += f" using {entry['apiVersion']}"
         listed = f" {paths[0]}" if len(paths) == 1 else "\n" + "\n".join(f"- {path}" for path in paths)
-        lines.append(f"{who}:{listed}")
+        plural = "s" if len(paths) > 1 else ""
+        lines.append(f"conflict{plural}{who.removeprefix('conflict')}:{listed}")
         causes += [{"reason": "FieldManagerConflict", "message": who, "field": path} for path in paths]
     count = len(causes)
     message = f"Apply failed with {count} conflict{'s' if count > 1 else ''}: " + "\n".join(lines)

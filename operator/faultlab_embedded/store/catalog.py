@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from faultlab_embedded.store import names
-from faultlab_embedded.store.errors import FieldError, NotFound
+from faultlab_embedded.store.errors import FieldError, NotFound, NotServed
 from faultlab_embedded.store.strategy import Object, Strategy
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -56,6 +56,10 @@ class Resource:
     custom: bool = False
     stored_as: str | None = None
     """The key of the resource that really holds the objects, where this one is a view of it."""
+    collection_deletes: bool = True
+    """Whether all objects of a namespace, or of the cluster, can be deleted in one request."""
+    warning: str = ""
+    """What every request on this resource is told, where given."""
     returns_deleted: bool = False
     """Whether a delete answers with the object even where it is gone (Kubernetes decides it kind by kind)."""
     selectable: frozenset[str] = frozenset()
@@ -120,8 +124,12 @@ class Catalog:
         """The resource behind `/apis/GROUP/VERSION/.../PLURAL`; NotFound where it is not served."""
         resource = self._by_key.get(f"{plural}.{group}" if group else plural)
         if resource is None or version not in resource.versions:
-            raise NotFound.path()
+            raise NotFound.path() if self.is_own_group(group) else NotServed()
         return resource
+
+    def is_own_group(self, group: str) -> bool:
+        """Whether a group is Kubernetes' own and served; others come with CRDs or are not there."""
+        return any(resource.group == group and not resource.custom for resource in self._by_key.values())
 
     def of_kind(self, api_version: str, kind: str) -> Resource:
         """The resource whose objects carry this apiVersion and kind; NotFound where none does."""

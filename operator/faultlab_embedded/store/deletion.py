@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faultlab_embedded.store.errors import BadRequest, Conflict, FieldError, Invalid
+from faultlab_embedded.store.catalog import Resource
+from faultlab_embedded.store.errors import Conflict, FieldError, Invalid
 from faultlab_embedded.store.log import Record
 from faultlab_embedded.store.objects import now_rfc3339
 from faultlab_embedded.store.strategy import Object
@@ -13,6 +14,8 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _FINALIZERS = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": None}
 DEFAULT_GRACE_S = 30
+_CONTAINERS = ("namespaces", "customresourcedefinitions.apiextensions.k8s.io")
+"""What holds other objects, has a deletion of its own in Kubernetes and says nothing of a grace period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +37,21 @@ class Removal:
     gone: bool
 
 
-def check_preconditions(record: Record, options: DeleteOptions) -> None:
-    """Raises Conflict where the object is not the one that is meant."""
+def check_preconditions(kind: Resource, record: Record, options: DeleteOptions) -> None:
+    """Raises Conflict where the object is not the one that is meant; it names the kind, not the resource."""
+    named = f"{kind.kind}.{kind.group}".rstrip(".")
     if options.uid is not None and options.uid != record.uid:
         why = (
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
             "The object might have been deleted and then recreated"
         )
-        raise Conflict.of(record.resource, record.name, why)
+        raise Conflict.of(named, record.name, why)
     if options.version is not None and options.version != str(record.version):
         why = (
             f"the ResourceVersion in the precondition ({options.version}) does not match the ResourceVersion "
             f"in record ({record.version}). The object might have been modified"
         )
-        raise Conflict.of(record.resource, record.name, why)
+        raise Conflict.of(named, record.name, why)
 
 
 def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: bool) -> bool:
@@ -71,10 +75,11 @@ def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: b
     if "deletionTimestamp" not in meta:
         if "generation" in meta:
             meta["generation"] += 1
-    elif grace == meta.get("deletionGracePeriodSeconds"):
+    elif grace == meta.get("deletionGracePeriodSeconds", 0):
         return False
     meta["deletionTimestamp"] = now_rfc3339(grace)
-    meta["deletionGracePeriodSeconds"] = grace
+    if resource not in _CONTAINERS:
+        meta["deletionGracePeriodSeconds"] = grace
     return False
 
 
@@ -85,9 +90,7 @@ def may_go(meta: Object) -> bool:
 
 
 def grace_seconds(resource: str, obj: Object, asked: int | None) -> int:
-    """How long the object may live on: only pods that a node runs get any time."""
-    if asked is not None and asked < 0:
-        raise BadRequest(f"gracePeriodSeconds is {asked}, expected a number that is not negative")
+    """How long the object may live on: only pods that a node runs get any time; less than none counts as 1."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     if resource != "pods" or not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
         return 0

@@ -31,8 +31,9 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            body["reason"] = self.reason
         if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code
@@ -43,11 +44,25 @@ class InternalError(ApiError):
     """A fault of the server itself (500)."""
 
 
+class Unclassified(ApiError):
+    """What kube-apiserver answers with a 500 that gives no reason, for some requests that are wrong."""
+
+    reason = ""
+
+
 class BadRequest(ApiError):
     """The request cannot be understood: malformed body, wrong kind, unknown selector (400)."""
 
     code = 400
     reason = "BadRequest"
+
+
+class Undecodable(BadRequest):
+    """An object that cannot be read as one of its kind (400); `why` in the words of Go's decoder."""
+
+    def __init__(self, sent: str, version: str, kind: str, why: str) -> None:
+        super().__init__(f'{sent} in version "{version}" cannot be handled as a {kind}: {why}')
+        self.why = why
 
 
 class Unauthorized(ApiError):
@@ -66,6 +81,14 @@ class Forbidden(ApiError):
     code = 403
     reason = "Forbidden"
 
+    @classmethod
+    def of(cls, resource: str, name: str, why: str, causes: Sequence[dict[str, Any]] = ()) -> Forbidden:
+        """`configmaps "x" is forbidden: ...`."""
+        details = _details(resource, name)
+        if causes:
+            details["causes"] = list(causes)
+        return cls(f'{resource} "{name}" is forbidden: {why}', details=details)
+
 
 class NotFound(ApiError):
     """No such object, resource or path (404)."""
@@ -82,6 +105,13 @@ class NotFound(ApiError):
     def path(cls) -> NotFound:
         """What kube-apiserver says about a path it does not serve."""
         return cls("the server could not find the requested resource", details={})
+
+
+class NotServed(NotFound):
+    """A path that belongs to no group; kube-apiserver answers these with plain text (404)."""
+
+    def __init__(self) -> None:
+        super().__init__("404 page not found")
 
 
 class MethodNotAllowed(ApiError):
@@ -109,8 +139,10 @@ class AlreadyExists(ApiError):
     reason = "AlreadyExists"
 
     @classmethod
-    def of(cls, resource: str, name: str) -> AlreadyExists:
-        return cls(f'{resource} "{name}" already exists', details=_details(resource, name))
+    def of(cls, resource: str, name: str, *, going: bool = False) -> AlreadyExists:
+        """`going`: what is there is being deleted."""
+        head = "object is being deleted: " if going else ""
+        return cls(f'{head}{resource} "{name}" already exists', details=_details(resource, name))
 
 
 class Conflict(ApiError):
@@ -229,7 +261,8 @@ class FieldError:
 
     @classmethod
     def too_many(cls, field: str, count: int, limit: int) -> FieldError:
-        return cls("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} items")
+        items = "item" if limit == 1 else "items"
+        return cls("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} {items}")
 
 
 class Invalid(ApiError):
@@ -254,6 +287,25 @@ class Invalid(ApiError):
         return cls(f'{qualified} "{name}" is invalid: {joined}', details=details)
 
 
+class PatchFailed(ApiError):
+    """A patch that does not fit the object, or makes it one that cannot be read (422)."""
+
+    code = 422
+    reason = "Invalid"
+
+    def __init__(self) -> None:
+        super().__init__("the server rejected our request due to an error in our request", details={})
+
+    @classmethod
+    def making(cls, obj: dict[str, Any], why: str) -> PatchFailed:
+        """`why` the object that the patch makes cannot be read."""
+        error = FieldError("FieldValueInvalid", "patch", f"Invalid value: {_show(_show(obj))}: {why}")
+        failed = cls()
+        failed.message = f' "" is invalid: {error}'
+        failed.details = {"causes": [{"reason": error.reason, "message": error.text, "field": error.field}]}
+        return failed
+
+
 def _details(resource: str, name: str) -> dict[str, Any]:
     plural, _, group = resource.partition(".")
     return {"name": name, **({"group": group} if group else {}), "kind": plural}
@@ -264,4 +316,8 @@ def _with(head: str, detail: str) -> str:
 
 
 def _show(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if isinstance(value, dict | list):  # Go escapes what HTML would read, of all but plain texts
+        for char in "<>&":
+            shown = shown.replace(char, f"\\u{ord(char):04x}")
+    return shown

@@ -18,19 +18,23 @@ FieldSet = dict[str, Any]
 SELF = "."
 
 
-def extract(value: Any, schema: Schema) -> FieldSet:
-    """The fields that a value says something about."""
+def extract(value: Any, schema: Schema, *, containers: bool = True) -> FieldSet:
+    """The fields that a value says something about.
+
+    With `containers` maps and lists are also owned for themselves, as by who wrote them whole; an applier
+    owns but their items.
+    """
     if isinstance(value, dict) and _is_granular(schema):
         found: FieldSet = {}
-        if "additionalProperties" in schema and value:
+        if containers and "additionalProperties" in schema and value:
             found[SELF] = {}
         for key, inner in value.items():
-            found[f"f:{key}"] = extract(inner, _property(schema, key))
+            found[f"f:{key}"] = extract(inner, _property(schema, key), containers=containers)
         return found
-    if isinstance(value, list) and (keys := _list_keys(schema)) is not None:
-        found = {SELF: {}} if value else {}
+    if isinstance(value, list) and (keys := list_keys(schema)) is not None:
+        found = {SELF: {}} if value and containers else {}
         for item in value:
-            inside = extract(item, schema.get("items") or {}) if keys else {}
+            inside = extract(item, schema.get("items") or {}, containers=containers) if keys else {}
             found[_item_key(item, keys)] = {SELF: {}, **inside} if keys else {}
         return found
     return {}
@@ -43,7 +47,7 @@ def merge(live: Any, applied: Any, schema: Schema) -> Any:
         for key, value in applied.items():
             result[key] = merge(live[key], value, _property(schema, key)) if key in live else value
         return result
-    if isinstance(applied, list) and isinstance(live, list) and (keys := _list_keys(schema)) is not None:
+    if isinstance(applied, list) and isinstance(live, list) and (keys := list_keys(schema)) is not None:
         return _merge_lists(live, applied, keys, schema)
     return applied
 
@@ -57,12 +61,12 @@ def remove(value: Any, dropped: FieldSet, schema: Schema) -> Any:
             if key == SELF or name not in result:
                 continue
             kept = remove(result[name], below, _property(schema, name)) if below else None
-            if not below or (kept in ({}, []) and result[name] not in ({}, []) and SELF in below):
+            if not below or (kept in ({}, []) and result[name] not in ({}, [])):
                 del result[name]
             else:
                 result[name] = kept
         return result
-    if isinstance(value, list) and (keys := _list_keys(schema)) is not None:
+    if isinstance(value, list) and (keys := list_keys(schema)) is not None:
         items = []
         for item in value:
             below = dropped.get(_item_key(item, keys))
@@ -173,7 +177,7 @@ _ABSENT = object()
 def _at(value: Any, key: str, schema: Schema) -> Any:
     if key.startswith("f:"):
         return value.get(key[2:], _ABSENT) if isinstance(value, dict) else _ABSENT
-    keys = _list_keys(schema)
+    keys = list_keys(schema)
     if not isinstance(value, list) or keys is None:
         return _ABSENT
     return next((item for item in value if _item_key(item, keys) == key), _ABSENT)
@@ -192,12 +196,17 @@ def _is_granular(schema: Schema) -> bool:
     return schema.get("x-kubernetes-map-type") != "atomic"
 
 
-def _list_keys(schema: Schema) -> list[str] | None:
+def list_keys(schema: Schema) -> list[str] | None:
     """The keys of a keyed list, none for a set-like one, None for a list that is one value."""
     kind = schema.get("x-kubernetes-list-type")
     if kind == "map":
         return list(schema.get("x-kubernetes-list-map-keys") or [])
     return [] if kind == "set" else None
+
+
+def item_name(item: Any, keys: list[str]) -> str:
+    """An item of a keyed or set-like list as people read it: `name="a"`, `="a"`."""
+    return _readable(_item_key(item, keys))
 
 
 def _item_key(item: Any, keys: list[str]) -> str:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -52,6 +52,15 @@ class Change:
     record: Record
     before: Record | None
     at: float
+
+    def last_seen(self) -> Record:
+        """The object as it was before the change, under the change's version: what a watcher is told who sees
+        it no more."""
+        if self.before is None:
+            return self.record
+        obj = self.before.decode()
+        obj["metadata"]["resourceVersion"] = str(self.version)
+        return replace(self.before, version=self.version, raw=msgspec.json.encode(obj))
 
 
 class Log:

@@ -41,6 +41,12 @@ _QUALIFIED_TEXT = (
     "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
     "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
+_KEY_TEXT = (
+    "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with "
+    "an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. "
+    "'example.com/MyName')"
+)
 _LABEL_VALUE_TEXT = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
     "start "
@@ -56,7 +62,8 @@ def subdomain(field: str, value: str) -> list[FieldError]:
 
 def label(field: str, value: str) -> list[FieldError]:
     """Errors of a DNS label (namespaces, containers, volumes, pods' hostnames), at most 63 characters."""
-    return _matches(field, value, _LABEL, 63, _LABEL_TEXT)
+    text = "must not contain dots" if _SUBDOMAIN.fullmatch(value) else _LABEL_TEXT
+    return _matches(field, value, _LABEL, 63, text)
 
 
 def service_name(field: str, value: str) -> list[FieldError]:
@@ -73,6 +80,8 @@ def path_segment(field: str, value: str) -> list[FieldError]:
 
 def qualified(field: str, value: str) -> list[FieldError]:
     """Errors of a label's or annotation's key: `[prefix/]name`."""
+    if value.count("/") > 1:
+        return [FieldError.invalid(field, value, _KEY_TEXT)]
     prefix, slash, name = value.rpartition("/")
     errors = []
     if slash:
@@ -98,11 +107,14 @@ def label_errors(field: str, values: Mapping[str, Any] | None) -> list[FieldErro
         errors += qualified(field, key)
         if not isinstance(value, str):
             errors.append(FieldError.type_invalid(f"{field}.{key}", value, "must be a string"))
-        elif len(value) > 63:
-            errors.append(FieldError.invalid(field, value, "must be no more than 63 characters"))
-        elif not _LABEL_VALUE.fullmatch(value):
-            errors.append(FieldError.invalid(field, value, _LABEL_VALUE_TEXT))
+        else:
+            errors += label_value(field, value)
     return errors
+
+
+def label_value(field: str, value: str) -> list[FieldError]:
+    """Errors of a label's value, at most 63 characters."""
+    return _matches(field, value, _LABEL_VALUE, 63, _LABEL_VALUE_TEXT)
 
 
 def annotation_errors(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:

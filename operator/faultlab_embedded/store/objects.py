@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from faultlab_embedded.schema.decoding import json_type, mismatch
 from faultlab_embedded.store import names
 from faultlab_embedded.store.catalog import Resource
-from faultlab_embedded.store.errors import BadRequest, FieldError, Invalid
+from faultlab_embedded.store.errors import (
+    BadRequest,
+    Conflict,
+    FieldError,
+    Invalid,
+    Unclassified,
+    Undecodable,
+)
+from faultlab_embedded.store.log import Record
+from faultlab_embedded.store.metadata import check_metadata, finalizer_advice, without_twins
 from faultlab_embedded.store.strategy import Object
 
+OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
+_LEFT_OUT_WHERE_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences")
 KEPT_BY_SERVER = (
     "uid",
     "creationTimestamp",
@@ -39,7 +53,9 @@ def metadata(obj: Object) -> Object:
     """An object's metadata, made where missing; BadRequest where it is no object."""
     meta = obj.setdefault("metadata", {})
     if not isinstance(meta, dict):
-        raise BadRequest("metadata must be an object")
+        kind, version = str(obj.get("kind", "")), str(obj.get("apiVersion", "")).rpartition("/")[2]
+        why = mismatch(json_type(meta), "v1.ObjectMeta", kind, "metadata")
+        raise Undecodable(kind, version, kind, why)
     return meta
 
 
@@ -52,10 +68,7 @@ def identify(kind: Resource, obj: Object) -> Object:
         obj["apiVersion"] = kind.api_version()
     if not obj.get("kind"):
         obj["kind"] = kind.kind
-    if obj["kind"] != kind.kind or obj["apiVersion"] not in map(kind.api_version, kind.versions):
-        raise BadRequest(
-            f"the object is {obj['apiVersion']} {obj['kind']}, expected {kind.api_version()} {kind.kind}"
-        )
+    check_type(kind, obj, [kind.api_version(version) for version in kind.versions])
     meta = metadata(obj)
     if not kind.namespaced:
         meta.pop("namespace", None)
@@ -64,10 +77,38 @@ def identify(kind: Resource, obj: Object) -> Object:
     return meta
 
 
+def check_type(kind: Resource, obj: Object, expected: Sequence[str]) -> None:
+    """Refuse another apiVersion than those that are expected, or another kind, in kube-apiserver's words."""
+    sent_version, sent = str(obj["apiVersion"]), str(obj["kind"])
+    version = sent_version.rpartition("/")[2]
+    if sent_version in expected and sent == kind.kind:
+        return
+    if kind.custom and sent_version not in expected:
+        raise BadRequest(
+            f"the API version in the data ({sent_version}) does not match the expected API version "
+            f"({', '.join(expected)})"
+        )
+    if kind.custom:
+        meta = obj.get("metadata")
+        name = str(meta.get("name", "")) if isinstance(meta, dict) else ""
+        raise Invalid.of(sent, kind.group, name, [FieldError.invalid("kind", sent, f"must be {kind.kind}")])
+    if sent_version not in expected:
+        why = (
+            f'no kind "{sent}" is registered for version "{sent_version}" in scheme '
+            '"pkg/runtime/scheme.go:110"'
+        )
+    else:
+        package = kind.group.partition(".")[0]
+        why = (
+            f"converting ({package}{version}.{sent}) to ({package or 'core'}.{kind.kind}): unknown conversion"
+        )
+    raise Undecodable(sent, version, kind.kind, why)
+
+
 def stamp(kind: Resource, meta: Object) -> None:
     """Give a new object's metadata what only the server sets."""
     if meta.get("resourceVersion"):
-        raise BadRequest("resourceVersion should not be set on objects to be created")
+        raise Unclassified("resourceVersion should not be set on objects to be created")
     if not meta.get("name") and meta.get("generateName"):
         meta["name"] = names.generate(str(meta["generateName"]))
     for server_side in (*KEPT_BY_SERVER, "selfLink", "resourceVersion"):
@@ -88,6 +129,37 @@ def keep(meta: Object, old: Object) -> None:
     meta["resourceVersion"] = old["resourceVersion"]
 
 
+def check_identity(kind: Resource, meta: Object, old: Record, *, patching: bool) -> None:
+    """Refuse a write that is meant for another version of the object, or for another object of its name."""
+    version, uid = meta.get("resourceVersion"), meta.get("uid")
+    if version not in (None, "", "0", str(old.version)):
+        if not str(version).isdigit():
+            raise Unclassified(f"strconv.ParseUint: parsing {json.dumps(version)}: invalid syntax")
+        raise Conflict.of(kind.key, old.name)
+    grace = meta.get("deletionGracePeriodSeconds")
+    if grace is not None and grace != old.decode()["metadata"].get("deletionGracePeriodSeconds"):
+        field = "metadata.deletionGracePeriodSeconds"
+        error = FieldError.invalid(field, grace, "field is immutable")
+        raise Invalid.of(kind.kind, kind.group, old.name, [error, error])
+    if uid in (None, "", old.uid):
+        return
+    if patching:
+        error = FieldError.invalid("metadata.uid", uid, "field is immutable")
+        raise Invalid.of(kind.kind, kind.group, old.name, [error, error])
+    why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.uid}"
+    parts = ["/registry", kind.group if kind.custom else "", kind.plural, old.namespace, old.name]
+    place = f"Key: {'/'.join(filter(None, parts))}, ResourceVersion: 0"
+    head = "StorageError: invalid object, Code: 4"
+    raise Conflict.of(kind.key, old.name, f"{head}, {place}, AdditionalErrorMsg: {why}")
+
+
+def leave_out_empty(meta: Object) -> None:
+    """Take away what metadata does not say, in place: an empty map of labels is none."""
+    for field in _LEFT_OUT_WHERE_EMPTY:
+        if field in meta and not meta[field]:
+            del meta[field]
+
+
 def decode(kind: Resource, obj: Object, *, strict: bool, warnings: list[str] | None) -> None:
     """Bring an object into its kind's shape, in place; unknown fields are refused, told or dropped in
     silence."""
@@ -95,10 +167,13 @@ def decode(kind: Resource, obj: Object, *, strict: bool, warnings: list[str] | N
     unknown = kind.strategy(version).decode(obj)
     if unknown and strict:
         shown = ", ".join(f'unknown field "{path}"' for path in unknown)
-        shown = f"strict decoding error: {shown}"
-        raise BadRequest(f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: {shown}')
+        raise Undecodable(kind.kind, version, kind.kind, f"strict decoding error: {shown}")
+    told = without_twins(obj["metadata"])
+    if kind.custom:
+        told += finalizer_advice(obj["metadata"])
     if warnings is not None:
         warnings.extend(f'unknown field "{path}"' for path in unknown)
+        warnings.extend(told)
 
 
 def check(kind: Resource, obj: Object, before: Object | None, subresource: str | None) -> None:
@@ -128,41 +203,3 @@ def only(obj: Object, before: Object, subresource: str | None, *, has_status: bo
     if kept["metadata"].get("managedFields", ...) is None:
         del kept["metadata"]["managedFields"]
     return kept
-
-
-def check_metadata(kind: Resource, meta: Object, old: Object | None) -> list[FieldError]:
-    """Everything wrong with an object's metadata; `old` is the metadata it replaces."""
-    errors: list[FieldError] = []
-    if not meta.get("name"):
-        errors.append(FieldError.required("metadata.name", "name or generateName is required"))
-    elif old is None:
-        errors += kind.name_rule("metadata.name", str(meta["name"]))
-    errors += names.label_errors("metadata.labels", meta.get("labels"))
-    errors += names.annotation_errors("metadata.annotations", meta.get("annotations"))
-    errors += _check_owners(meta.get("ownerReferences") or [])
-    if old is not None and "deletionTimestamp" in old:
-        added = [name for name in meta.get("finalizers") or [] if name not in (old.get("finalizers") or [])]
-        if added:
-            shown = "[]string{" + ", ".join(f'"{name}"' for name in added) + "}"
-            detail = (
-                f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}"
-            )
-            errors.append(FieldError.forbidden("metadata.finalizers", detail))
-    return errors
-
-
-def _check_owners(owners: list[Object]) -> list[FieldError]:
-    errors = []
-    for index, owner in enumerate(owners):
-        errors += [
-            FieldError.required(f"metadata.ownerReferences[{index}].{field}", "must not be empty")
-            for field in ("apiVersion", "kind", "name", "uid")
-            if not owner.get(field)
-        ]
-    controllers = [owner for owner in owners if owner.get("controller")]
-    if len(controllers) > 1:
-        detail = "Only one reference can have Controller set to true"
-        errors.append(
-            FieldError.invalid("metadata.ownerReferences", [c.get("name") for c in controllers], detail)
-        )
-    return errors

@@ -22,15 +22,27 @@ from faultlab_embedded.store.errors import (
     AlreadyExists,
     ApiError,
     BadRequest,
-    Conflict,
     Forbidden,
     GatewayTimeout,
     MethodNotAllowed,
     NotFound,
+    PatchFailed,
+    Undecodable,
 )
 from faultlab_embedded.store.log import EventType, Log, Record
 from faultlab_embedded.store.merge import merge
-from faultlab_embedded.store.objects import check, copy, decode, identify, keep, only, stamp
+from faultlab_embedded.store.objects import (
+    OTHER_NAMESPACE,
+    check,
+    check_identity,
+    copy,
+    decode,
+    identify,
+    keep,
+    leave_out_empty,
+    only,
+    stamp,
+)
 from faultlab_embedded.store.strategy import Object
 from faultlab_embedded.store.watch import Selection, Watcher
 
@@ -176,14 +188,22 @@ class Registry:
         kind = self.catalog.get(resource)
         old = self.record(resource, namespace, name)
         obj = copy(change(old.decode()))
+        try:
+            return self._patched(kind, obj, old, subresource, write)
+        except Undecodable as error:
+            raise PatchFailed.making(obj, error.why) from None
+
+    def _patched(
+        self, kind: Resource, obj: Object, old: Record, subresource: str | None, write: Write
+    ) -> Object:
         meta = identify(kind, obj)
         if meta.get("namespace", "") != old.namespace:
-            raise BadRequest("the namespace of the object does not match the namespace on the URL")
+            raise BadRequest(OTHER_NAMESPACE)
         if meta.get("name") != old.name:
             raise BadRequest(
                 f"the name of the object ({meta.get('name')}) does not match the name on the URL ({old.name})"
             )
-        return self._replace(kind, obj, old, subresource, write)
+        return self._replace(kind, obj, old, subresource, write, patching=True)
 
     def apply(self, obj: Object, manager: str = "embedded") -> Object:
         """Create or server-side apply one object, with force."""
@@ -204,17 +224,19 @@ class Registry:
         obj = copy(obj)
         meta = identify(kind, obj)
         if meta.get("managedFields"):
-            raise BadRequest("metadata.managedFields must be nil in an apply patch")
+            raise BadRequest("metadata.managedFields must be nil")
         name = str(meta.get("name") or "")
         old = self.find(resource, meta.get("namespace"), name)
         if old is None:
             if subresource is not None:
                 raise NotFound.of(resource, name)
             applied = apply.first(kind, obj, write.manager)
+            for implied in ("resourceVersion", "uid"):
+                applied["metadata"].pop(implied, None)
             stamp(kind, applied["metadata"])
             return self._create(kind, applied, write)
         applied = apply.merge_applied(kind, old.decode(), obj, write.manager, subresource, force=force)
-        return self._replace(kind, applied, old, subresource, write, owned=True)
+        return self._replace(kind, applied, old, subresource, write, owned=True, patching=True)
 
     def delete(
         self,
@@ -239,7 +261,7 @@ class Registry:
         """Delete with everything that DeleteOptions can say. Raises NotFound, Conflict (preconditions)."""
         kind = self.catalog.get(resource)
         old = self.record(resource, namespace, name)
-        deletion.check_preconditions(old, options)
+        deletion.check_preconditions(kind, old, options)
         before, obj = old.decode(), old.decode()
         kind.strategy().check_delete(obj)
         content = self._content(kind, obj)
@@ -314,12 +336,15 @@ class Registry:
         if kind.has_status:
             obj.pop("status", None)
         decode(kind, obj, strict=write.strict, warnings=write.warnings)
+        leave_out_empty(meta)
         strategy.default(obj)
         strategy.prepare_create(obj)
         check(kind, obj, None, None)
         obj["apiVersion"] = kind.api_version()
-        if (namespace, meta["name"]) in self._records.get(kind.key, {}):
-            raise AlreadyExists.of(kind.key, meta["name"])
+        taken = self._records.get(kind.key, {}).get((namespace, meta["name"]))
+        if taken is not None:
+            going = "deletionTimestamp" in taken.decode()["metadata"]
+            raise AlreadyExists.of(kind.key, meta["name"], going=going)
         return obj if write.dry_run else self._store(kind, "ADDED", obj, None)
 
     def _replace(
@@ -331,17 +356,15 @@ class Registry:
         write: Write,
         *,
         owned: bool = False,
+        patching: bool = False,
     ) -> Object:
         """Store `obj` over `old`. `owned`: its managedFields are already as they should be."""
         before = old.decode()
         meta, old_meta = obj["metadata"], before["metadata"]
-        if meta.get("resourceVersion") not in (None, "", "0", str(old.version)):
-            raise Conflict.of(kind.key, old.name)
-        if meta.get("uid") not in (None, "", old.uid):
-            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old.uid}"
-            raise Conflict.of(kind.key, old.name, why)
+        check_identity(kind, meta, old, patching=patching)
         strategy = kind.strategy(obj["apiVersion"].rpartition("/")[2])
         decode(kind, obj, strict=write.strict, warnings=write.warnings)
+        leave_out_empty(meta)
         obj = only(obj, before, subresource, has_status=kind.has_status)
         keep(obj["metadata"], old_meta)
         strategy.default(obj)
@@ -418,10 +441,13 @@ class Registry:
         if found is None:
             raise NotFound.of(NAMESPACES, namespace)
         if "deletionTimestamp" in found.decode()["metadata"]:
-            raise Forbidden(
-                f'{kind.key} "{name}" is forbidden: unable to create new content in namespace {namespace} '
-                "because it is being terminated"
-            )
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            cause = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+            raise Forbidden.of(kind.key, name, why, [cause])
 
     # Namespaces and CRDs hold other objects, and go after them
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from faultlab_embedded.store.errors import BadRequest
+from faultlab_embedded.store.labels import parse_requirements
 
 LabelMatch = Callable[[Mapping[str, str]], bool]
 FieldMatch = Callable[[str, str, Callable[[], Mapping[str, Any]]], bool]
 """Of an object's namespace, its name, and a function that gives the whole of it where that is not enough."""
 
-_KEY = r"[A-Za-z0-9](?:[A-Za-z0-9_.\-/]*[A-Za-z0-9])?"
-_VALUE = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9])?)?"
-_SET = re.compile(rf"^({_KEY})\s+(in|notin)\s*\(([^()]*)\)$")
-_EQUAL = re.compile(rf"^({_KEY})\s*(==|=|!=)\s*({_VALUE})$")
-_EXISTS = re.compile(rf"^(!?)\s*({_KEY})$")
-_COMPARE = re.compile(rf"^({_KEY})\s*([<>])\s*(-?\d+)$")
+_FALSE_BY_DEFAULT = frozenset(("spec.hostNetwork", "spec.unschedulable"))
+"""Selectable flags that are left out where they are false."""
 
 
 def parse_labels(selector: str | None) -> LabelMatch | None:
@@ -27,7 +24,7 @@ def parse_labels(selector: str | None) -> LabelMatch | None:
     """
     if selector is None or not selector.strip():
         return None
-    terms = [_label_term(term.strip(), selector) for term in _split(selector)]
+    terms = [_expression(term.key, term.operator, term.values) for term in parse_requirements(selector)]
     return lambda labels: all(term(labels) for term in terms)
 
 
@@ -52,12 +49,12 @@ def parse_fields(selector: str | None) -> FieldMatch | None:
     if selector is None or not selector.strip():
         return None
     by_place: list[tuple[bool, bool, str]] = []
-    by_content: list[tuple[list[str], bool, str]] = []
+    by_content: list[tuple[str, bool, str]] = []
     for path, equal, value in field_terms(selector):
         if path in ("metadata.name", "metadata.namespace"):
             by_place.append((path == "metadata.name", equal, value))
         else:
-            by_content.append((path.split("."), equal, value))
+            by_content.append((path, equal, value))
 
     def matches(namespace: str, name: str, content: Callable[[], Mapping[str, Any]]) -> bool:
         for is_name, equal, value in by_place:
@@ -72,63 +69,38 @@ def parse_fields(selector: str | None) -> FieldMatch | None:
 
 
 def field_terms(selector: str) -> list[tuple[str, bool, str]]:
-    """Each term's path, whether it must be equal, and the value. Raises BadRequest."""
-    return [_field_term(term.strip(), selector) for term in selector.split(",")]
+    """Each term's path, whether it must be equal, and the value. Raises BadRequest.
+
+    In a value commas, equal signs and backslashes are written with a backslash before them.
+    """
+    terms = re.findall(r"(?:[^,\\]|\\.?)+", selector, re.DOTALL)
+    return [_field_term(term, selector) for term in terms]
 
 
 def _field_term(term: str, selector: str) -> tuple[str, bool, str]:
-    found = re.match(r"^([A-Za-z0-9_.\-/\[\]]+)\s*(==|=|!=)\s*(.*)$", term)
+    found = re.match(r"(.*?)(!=|==|=)(.*)", term, re.DOTALL)
     if found is None:
-        raise BadRequest(f"invalid field selector {selector!r}: {term!r} is none of path=value, path!=value")
-    return found.group(1), found.group(2) != "!=", found.group(3)
+        raise BadRequest(f"invalid selector: '{selector}'; can't understand '{term}'")
+    path, operator, value = found.groups()
+    if "=" in re.sub(r"\\.", "", value):
+        raise BadRequest(f"invalid selector: '{selector}'; can't understand '{term}'")
+    return path, operator != "!=", re.sub(r"\\([\\,=])", r"\1", value)
 
 
-def _lookup(obj: Mapping[str, Any], path: list[str]) -> str:
+def _lookup(obj: Mapping[str, Any], path: str) -> str:
     value: Any = obj
-    for part in path:
+    for part in path.split("."):
         if not isinstance(value, Mapping):
             return ""
         value = value.get(part)
     if value is None:
-        return ""
+        return "false" if path in _FALSE_BY_DEFAULT else ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
-def _split(selector: str) -> list[str]:
-    """Terms between commas that are not inside parentheses."""
-    terms, depth, start = [], 0, 0
-    for position, char in enumerate(selector):
-        if char == "(":
-            depth += 1
-        elif char == ")":
-            depth -= 1
-        elif char == "," and depth == 0:
-            terms.append(selector[start:position])
-            start = position + 1
-    terms.append(selector[start:])
-    return terms
-
-
-def _label_term(term: str, selector: str) -> LabelMatch:
-    if found := _SET.match(term):
-        values = [value.strip() for value in found.group(3).split(",")]
-        return _expression(found.group(1), found.group(2), values)
-    if found := _EQUAL.match(term):
-        return _expression(found.group(1), "notin" if found.group(2) == "!=" else "in", [found.group(3)])
-    if found := _COMPARE.match(term):
-        return _comparison(found.group(1), found.group(2), int(found.group(3)))
-    if found := _EXISTS.match(term):
-        return _expression(found.group(2), "doesnotexist" if found.group(1) else "exists", [])
-    raise BadRequest(
-        f"unable to parse requirement {term!r} of label selector {selector!r}: expected key=value, "
-        f"key!=value, "
-        "key in (a,b), key notin (a,b), key or !key"
-    )
-
-
-def _expression(key: str, operator: str, values: list[str]) -> LabelMatch:
+def _expression(key: str, operator: str, values: Sequence[str]) -> LabelMatch:
     if operator == "in":
         return lambda labels: labels.get(key) in values if key in labels else False
     if operator == "notin":
@@ -137,6 +109,8 @@ def _expression(key: str, operator: str, values: list[str]) -> LabelMatch:
         return lambda labels: key in labels
     if operator == "doesnotexist":
         return lambda labels: key not in labels
+    if operator in ("gt", "lt"):
+        return _comparison(key, operator, int(values[0]))
     raise BadRequest(
         f"{operator!r} is not a valid label selector operator: use In, NotIn, Exists, DoesNotExist"
     )
@@ -148,6 +122,6 @@ def _comparison(key: str, operator: str, bound: int) -> LabelMatch:
             value = int(labels[key])
         except (KeyError, ValueError):
             return False
-        return value > bound if operator == ">" else value < bound
+        return value > bound if operator == "gt" else value < bound
 
     return matches

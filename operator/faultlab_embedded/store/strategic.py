@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from faultlab_embedded.store.errors import BadRequest
+from faultlab_embedded.store.errors import Unclassified
+from faultlab_embedded.store.gotext import go_value
 
 Schema = dict[str, Any]
 
@@ -20,7 +21,7 @@ _DIRECTIVES = (PATCH, RETAIN_KEYS)
 
 
 def strategic_merge(target: Any, patch: Any, schema: Schema | None) -> Any:
-    """`target` with `patch` merged in. Raises BadRequest for a directive that cannot be followed."""
+    """`target` with `patch` merged in. Raises Unclassified for a directive that cannot be followed."""
     if not isinstance(patch, dict):
         return patch
     directive = patch.get(PATCH)
@@ -29,7 +30,7 @@ def strategic_merge(target: Any, patch: Any, schema: Schema | None) -> Any:
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise BadRequest(f"unknown {PATCH} directive {directive!r}: expected replace, delete or merge")
+        raise Unclassified(f"unknown patch type: {directive} in map: {go_value(patch)}")
     result = dict(target) if isinstance(target, dict) else {}
     if RETAIN_KEYS in patch:
         keep = set(patch[RETAIN_KEYS])
@@ -49,7 +50,8 @@ def strategic_merge(target: Any, patch: Any, schema: Schema | None) -> Any:
         if key.startswith(ELEMENT_ORDER):
             field = key.removeprefix(ELEMENT_ORDER)
             if isinstance(result.get(field), list):
-                result[field] = _ordered(result[field], order, _merge_key(_child(schema, field)))
+                live = target.get(field) if isinstance(target, dict) else None
+                result[field] = _ordered(result[field], order, live or [], _merge_key(_child(schema, field)))
     return result
 
 
@@ -61,9 +63,12 @@ def _merge_field(current: Any, value: Any, schema: Schema | None) -> Any:
     if not isinstance(value, list) or not _merges(schema):
         return value
     key = _merge_key(schema)
+    live = current or []
     if key is None:
-        return [*(current or []), *(item for item in value if item not in (current or []))]
-    return _merge_keyed(current or [], value, key, (schema or {}).get("items"))
+        merged = [*live, *(item for item in value if item not in live)]
+    else:
+        merged = _merge_keyed(live, value, key, (schema or {}).get("items"))
+    return _ordered(merged, value, live, key)
 
 
 def _merge_keyed(current: list[Any], patch: list[Any], key: str, schema: Schema | None) -> list[Any]:
@@ -72,7 +77,7 @@ def _merge_keyed(current: list[Any], patch: list[Any], key: str, schema: Schema 
     result = list(current)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise BadRequest(f"map: {item} does not contain declared merge key: {key}")
+            raise Unclassified(f"map: {go_value(item)} does not contain declared merge key: {key}")
         place = next((i for i, old in enumerate(result) if old.get(key) == item[key]), None)
         if item.get(PATCH) == "delete":
             result = [old for old in result if old.get(key) != item[key]]
@@ -83,18 +88,23 @@ def _merge_keyed(current: list[Any], patch: list[Any], key: str, schema: Schema 
     return result
 
 
-def _ordered(items: list[Any], order: list[Any], key: str | None) -> list[Any]:
-    """Items in the wanted order; those that it does not name stay behind the neighbour they had."""
-    wanted = [entry.get(key) if isinstance(entry, dict) and key else entry for entry in order]
+def _ordered(items: list[Any], order: list[Any], live: list[Any], key: str | None) -> list[Any]:
+    """Items that `order` names in that order; the others keep theirs, and go before the next item of `order`
+    that they stood before in `live`."""
 
     def identity(item: Any) -> Any:
         return item.get(key) if isinstance(item, dict) and key else item
 
-    named = sorted(
-        (item for item in items if identity(item) in wanted), key=lambda i: wanted.index(identity(i))
-    )
-    remaining = iter(named)
-    return [next(remaining) if identity(item) in wanted else item for item in items]
+    wanted, was = [identity(item) for item in order], [identity(item) for item in live]
+    named = sorted((i for i in items if identity(i) in wanted), key=lambda i: wanted.index(identity(i)))
+    others = [item for item in items if identity(item) not in wanted]
+    others.sort(key=lambda i: was.index(identity(i)) if identity(i) in was else len(was))
+    result: list[Any] = []
+    while named and others:
+        left, right = identity(others[0]), identity(named[0])
+        stood_before = left in was and right in was and was.index(left) < was.index(right)
+        result.append((others if stood_before else named).pop(0))
+    return [*result, *named, *others]
 
 
 def _child(schema: Schema | None, key: str) -> Schema | None:

@@ -67,5 +67,5 @@ class Watcher:
         if not before and not after:
             return None
         if not after:
-            return "DELETED", change.record
+            return "DELETED", change.last_seen()
         return ("MODIFIED" if before else "ADDED"), change.record

@@ -10,6 +10,7 @@ from faultlab_embedded.store.errors import ApplyConflict, BadRequest
 from faultlab_embedded.store.open import open_registry
 from faultlab_embedded.store.registry import Registry, Write
 
+APPLY = "application/apply-patch+yaml"
 SETS = "statefulsets.apps"
 
 
@@ -49,9 +50,7 @@ def owners(obj: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_first_apply_creates_and_owns(registry: Registry) -> None:
     made = apply(registry, config({"a": "1"}, x="y"), "one")
-    assert owners(made) == {
-        "one": {"f:data": {".": {}, "f:a": {}}, "f:metadata": {"f:labels": {".": {}, "f:x": {}}}}
-    }
+    assert owners(made) == {"one": {"f:data": {"f:a": {}}, "f:metadata": {"f:labels": {"f:x": {}}}}}
     assert made["metadata"]["managedFields"][0]["operation"] == "Apply"
 
 
@@ -73,7 +72,7 @@ def test_a_field_that_another_manager_owns_too_stays(registry: Registry) -> None
     apply(registry, config({"a": "1"}), "two")
     found = apply(registry, config({"b": "2"}), "one")
     assert found["data"] == {"a": "1", "b": "2"}
-    assert owners(found)["two"] == {"f:data": {".": {}, "f:a": {}}}
+    assert owners(found)["two"] == {"f:data": {"f:a": {}}}
 
 
 def test_a_field_that_a_default_fills_gets_its_default_back(registry: Registry) -> None:
@@ -163,10 +162,30 @@ def test_managed_fields_cannot_be_applied(registry: Registry) -> None:
         apply(registry, obj, "one")
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("colour: red", ".colour: field not declared in schema"),
+        ("data: {a: 1}", ".data.a: expected string, got &value.valueUnstructured{Value:1}"),
+        ("data: [a]", ".data: expected map, got &{[a]}"),
+        (
+            "colour: red\nshape: round",
+            "errors:\n  .colour: field not declared in schema\n  .shape: field not declared in schema",
+        ),
+    ],
+)
+async def test_what_the_schema_does_not_declare_cannot_be_applied(api: Any, more: str, says: str) -> None:
+    path = "/api/v1/namespaces/default/configmaps/c?fieldManager=one"
+    body = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\n{more}\n"
+    status, answer = await api.call("PATCH", path, body, headers={"Content-Type": APPLY})
+    assert status == 500
+    assert answer["message"] == f"failed to create typed patch object (/c; /v1, Kind=ConfigMap): {says}"
+
+
 async def test_apply_over_http_needs_a_manager_and_says_201_then_200(api: Any) -> None:
     path = "/api/v1/namespaces/default/configmaps/c"
-    headers = {"Content-Type": "application/apply-patch+yaml"}
-    body = "apiVersion: v1\nkind: ConfigMap\ndata: {a: '1'}\n"
+    headers = {"Content-Type": APPLY}
+    body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1'}\n"
     assert (await api.call("PATCH", path, body, headers=headers))[0] == 422
     path += "?fieldManager=one"
     assert [(await api.call("PATCH", path, body, headers=headers))[0] for _ in range(2)] == [201, 200]
