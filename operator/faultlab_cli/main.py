@@ -88,7 +88,7 @@ def report(
 
     kube = existing(world, kubeconfig, context)
     operator = OperatorPod(kube, lab_namespace)
-    operator.await_ready(lambda text: console.print(text, style="yellow", soft_wrap=True))
+    operator.await_ready(lambda text: console.print(Text(text, style="yellow")))
     if name is None:
         reports.list_runs(operator, console, namespace)
         return

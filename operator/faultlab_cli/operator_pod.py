@@ -24,7 +24,7 @@ SELECTOR = f"app.kubernetes.io/name={NAME}"
 REQUEST_TIMEOUT_S = 5.0
 PAUSE_S = 0.25
 """Between two attempts."""
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
 """An operator that is starting is waited for this long."""
 TOLD_S = 3.0
 """A shorter wait is not worth a line."""
@@ -239,7 +239,8 @@ def _state(pod: Document) -> str:
         return f"{name} has crashed {_restarts(pod)} times (`kubectl logs` with --previous says why)"
     if not reason:
         for condition in status.get("conditions", []):
-            if condition["status"] == "False" and condition.get("message"):
+            told = condition.get("message") and condition.get("reason") != "ContainersNotReady"
+            if condition["status"] == "False" and told:
                 reason, message = condition.get("reason", condition["type"]), condition["message"]
                 break
     if not reason:

@@ -200,7 +200,7 @@ class Run:
             self._tell(f"Scenario {where} is deleted.")
 
     def _tell(self, text: str) -> None:
-        self._console.print(Text(text, style="yellow"), soft_wrap=True)
+        self._console.print(Text(text, style="yellow"), soft_wrap=not self._console.is_terminal)
 
     def _await_children_gone(self) -> None:
         """A finished run's systems may still be going; the new one's must not meet them."""
