@@ -44,7 +44,7 @@ step() {
     return 0
   fi
   printf 'failed after %d s\n' $((SECONDS - from))
-  sed -n '/^== /h;/^== /!H;${x;p;}' "$LOG" | tail -n 25 | sed 's/^/    /' >&2
+  tail -n 25 "$LOG" | sed 's/^/    /' >&2
   say "  all of it: $LOG" >&2
   return 1
 }
@@ -76,7 +76,7 @@ download() {
   fi
 }
 
-# how_to_get PROGRAM: in the words of \`faultlab doctor\`.
+# how_to_get PROGRAM: in the words of `faultlab doctor`.
 how_to_get() {
   local system machine
   system=$(uname -s | tr '[:upper:]' '[:lower:]')
@@ -105,7 +105,7 @@ how_to_get() {
 
 # need PROGRAM...: all of them are there and docker's engine answers; else every one that is missing is named.
 need() {
-  local program missing='' said
+  local program missing='' said fix
   for program in "$@"; do
     command -v "$program" >/dev/null && continue
     missing=1
