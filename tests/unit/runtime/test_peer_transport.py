@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvloop
 
 from faultlab.runtime.errors import ProtocolError
 from faultlab.runtime.peers import link as link_module
@@ -100,6 +101,31 @@ async def test_a_peer_that_comes_back_is_reached_again_soon(pair: Pair) -> None:
     await until(lambda: a.transport.links["b"].connected, deadline_s=1)
     a.transport.links["b"].send_urgent(FIRST_CHANNEL, b"hello again")
     await until(lambda: again.received == [("a", 16, b"hello again")])
+
+
+def test_nothing_is_written_to_a_connection_that_was_dropped_a_moment_ago() -> None:
+    """On uvloop, as members run: a write to it raises RuntimeError, at which a member would end itself."""
+
+    async def drop_and_send() -> None:
+        made = Pair()
+        a, _ = await made.start("a"), await made.start("b")
+        link = a.transport.links["b"]
+        await until(lambda: link.connected)
+        assert link._connection is not None
+        link._connection.transport.abort()  # As for silence; the loop has not turned since.
+        dropped = link.dropped_frames
+        link.send_urgent(FIRST_CHANNEL, b"lost")
+        link.send_bulk(FIRST_CHANNEL, b"lost")
+        assert not link.send_request(FIRST_CHANNEL, b"refused")
+        link.writable(True)
+        assert link.dropped_frames == dropped + 2
+        await until(lambda: a.downs == ["b"])
+        await until(lambda: link.connected)
+        for end in made.ends:
+            await end.transport.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(drop_and_send())
 
 
 async def shake_hands(port: int, hello: bytes) -> tuple[int, bytes]:

@@ -96,7 +96,7 @@ class PeerLink:
     @property
     def connected(self) -> bool:
         """Whether the peer has welcomed this connection and it has not been lost since."""
-        return self._transport is not None
+        return self._open() is not None
 
     def start(self) -> None:
         """Dials, now and ever again."""
@@ -111,7 +111,7 @@ class PeerLink:
 
     def send_urgent(self, channel: int, payload: bytes) -> None:
         """Sends ahead of everything that waits; dropped when there is no connection or it is choked."""
-        transport = self._transport
+        transport = self._open()
         if transport is None or transport.get_write_buffer_size() > MAX_BUFFERED_BYTES:
             self.dropped_frames += 1
         else:
@@ -119,10 +119,11 @@ class PeerLink:
 
     def send_bulk(self, channel: int, payload: bytes) -> None:
         """Sends in order behind other bulk; over the bound the oldest waiting is dropped."""
-        if self._transport is None:
+        transport = self._open()
+        if transport is None:
             self.dropped_frames += 1
         elif self._writable and not self._droppable:
-            self._transport.write(frame(channel, payload))
+            transport.write(frame(channel, payload))
         else:
             data = frame(channel, payload)
             self._droppable.append(data)
@@ -133,10 +134,11 @@ class PeerLink:
 
     def send_request(self, channel: int, payload: bytes) -> bool:
         """As `send_bulk`, but False, and certainly not sent, when it cannot be. `on_down` ends it else."""
-        if self._transport is None:
+        transport = self._open()
+        if transport is None:
             return False
         if self._writable and not self._requests:
-            self._transport.write(frame(channel, payload))
+            transport.write(frame(channel, payload))
             return True
         if self._request_bytes + len(payload) > MAX_QUEUED_BYTES:
             return False
@@ -153,14 +155,20 @@ class PeerLink:
     def writable(self, writable: bool) -> None:
         """The socket's buffer has filled up or emptied."""
         self._writable = writable
-        while self._writable and self._transport is not None and (self._requests or self._droppable):
+        while self._writable and (transport := self._open()) and (self._requests or self._droppable):
             if self._requests:
                 data = self._requests.popleft()
                 self._request_bytes -= len(data)
             else:
                 data = self._droppable.popleft()
                 self._droppable_bytes -= len(data)
-            self._transport.write(data)
+            transport.write(data)
+
+    def _open(self) -> asyncio.Transport | None:
+        """What can be written to. A connection that was just dropped is held until the loop's next turns,
+        and uvloop raises RuntimeError at a write to it."""
+        transport = self._transport
+        return None if transport is None or transport.is_closing() else transport
 
     async def _run(self) -> None:
         delay_s = self._times.retry_min_s
@@ -192,6 +200,8 @@ class PeerLink:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
                 detector = SilenceDetector(sock)
                 _, connection = await loop.create_connection(lambda: _Connection(self, detector), sock=sock)
+                if connection.transport.is_closing():
+                    raise ConnectionResetError(connection.reason)
                 connection.transport.write(encode_hello(self._hello))
                 await connection.welcome
         except BaseException:
