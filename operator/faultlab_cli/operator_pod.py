@@ -236,7 +236,7 @@ def _state(pod: Document) -> str:
     phase = status.get("phase", "Pending")
     reason, message = _waiting(pod)
     if reason == "CrashLoopBackOff":
-        return f"{name} has crashed {_restarts(pod)} times (`kubectl logs` with --previous says why)"
+        return f"{name} has crashed (restarts: {_restarts(pod)}; `kubectl logs` with --previous says why)"
     if not reason:
         for condition in status.get("conditions", []):
             told = condition.get("message") and condition.get("reason") != "ContainersNotReady"

@@ -88,7 +88,7 @@ CRASHING = {"containerStatuses": [{"restartCount": 7, "state": {"waiting": {"rea
             operator(phase="Pending", conditions=UNSCHEDULABLE),
             r"Pending \(Unschedulable: 0/4 nodes are free\)",
         ),
-        (operator(ready=False, **CRASHING), "has crashed 7 times"),
+        (operator(ready=False, **CRASHING), r"has crashed \(restarts: 7;"),
         (operator(ready=False), "is Running and not ready yet"),
     ],
     ids=["image", "unschedulable", "crashing", "starting"],
