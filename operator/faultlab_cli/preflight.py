@@ -25,7 +25,7 @@ def prepare(kube: Kube, operator: OperatorPod, namespace: str, tell: Callable[[s
     if served and namespace not in served:
         raise CliError(
             f"the operator serves the namespaces {', '.join(served)}, not {namespace}: use one of these "
-            "with -n, or add it to the chart's value `namespaces`"
+            "with -n, or add it to the chart's value operator.watchNamespaces"
         )
     _ensure_namespace(kube, namespace)
 
