@@ -58,8 +58,8 @@ class Election:
         return now < self._held_until
 
     def lost(self) -> bool:
-        """Whether the last record seen is another's."""
-        return self._seen is not None and self._seen.holder not in ("", self.identity)
+        """Whether the last record seen is not this process': who had the lock has it no more."""
+        return self._seen is not None and self._seen.holder != self.identity
 
     def see(self, record: Record | None, now: float) -> None:
         """What was read from the API server just now; None if there is no Lease."""
@@ -78,7 +78,7 @@ class Election:
 
     def pause(self, now: float) -> float:
         """Seconds until this process may take or renew the lock; 0 if it may now."""
-        if not self.lost() or self._seen is None:
+        if self._seen is None or self._seen.holder in ("", self.identity):
             return 0.0
         patience = max(self._duration_s, min(self._seen.duration_s, LONGEST_S))
         return max(0.0, self._seen_at + patience - now)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from faultlab_operator.core.clock import Clock, rfc3339
@@ -13,10 +14,13 @@ from faultlab_operator.kube.resources import RESOURCES
 log = logging.getLogger(__name__)
 
 LEASE: Final = "faultlab-operator"
-REQUEST_S: Final = 1.5
+REQUEST_S: Final = 2.0
 """For one request: a renewal that hangs must leave time for another."""
 AGAIN_S: Final = 0.2
 """After a renewal that failed."""
+GIVE_UP_S: Final = 10.0
+"""So long a lock that ran out is still tried to be renewed: on a machine out of breath an API server's
+answers take seconds, and starting anew takes more of them."""
 
 
 class LeaderLock:
@@ -32,7 +36,7 @@ class LeaderLock:
 
     @property
     def held(self) -> bool:
-        """Whether this process leads at this moment. False for good once it was lost."""
+        """Whether this process leads at this moment, and may act."""
         return self._election.held(self._clock.monotonic())
 
     async def acquire(self) -> None:
@@ -55,22 +59,30 @@ class LeaderLock:
         log.info("leading as %s", self._election.identity)
 
     async def keep(self) -> NoReturn:
-        """Renews until cancelled. Raises LeadershipLost when another one leads or may do so soon."""
+        """Renews until cancelled. Raises LeadershipLost when another one was seen to lead, or when the lock
+        could not be renewed for GIVE_UP_S after it had run out.
+
+        In between `held` is false, so nothing is done; a renewal that succeeds then proves that nobody else
+        has written the Lease, and all goes on.
+        """
         pause = RENEW_S
+        missing_since: float | None = None
         while True:
             await asyncio.sleep(pause)
-            try:
-                await self._write(self._election.claim(rfc3339(self._clock.now())))
-                pause = RENEW_S
-            except (KubeError, TimeoutError) as error:
-                await self._look_again(error)
-                pause = AGAIN_S
+            pause = RENEW_S if await self._renew() else AGAIN_S
             if self._election.lost():
-                raise LeadershipLost(f"{self._holder()} has taken the leader lock: this operator ends")
-            if not self.held:
+                raise LeadershipLost(f"the leader lock has gone to {self._holder()}: this operator ends")
+            if self.held:
+                missing_since = None
+                continue
+            now = self._clock.monotonic()
+            if missing_since is None:
+                missing_since = now
+                log.warning("the leader lock was not renewed in time: nothing is done until it is")
+            if now - missing_since > GIVE_UP_S:
                 raise LeadershipLost(
-                    "the leader lock could not be renewed in time, and another operator may take it: "
-                    "this one ends"
+                    f"the leader lock could not be renewed for {GIVE_UP_S:g} s after it had run out, and "
+                    "another operator may have it: this one ends"
                 )
 
     async def release(self) -> None:
@@ -83,14 +95,18 @@ class LeaderLock:
         except (KubeError, TimeoutError) as error:
             log.warning("the leader lock was not released, a successor waits for it: %s", error)
 
-    async def _look_again(self, error: Exception) -> None:
-        """After a write that failed: it may have been done, or somebody else wrote."""
-        if not isinstance(error, Conflict | NotFound):
-            log.warning("the leader lock was not renewed: %s; again", error or "no answer in time")
+    async def _renew(self) -> bool:
+        """Whether the API server took a renewal. One without an answer may have been taken too: the next
+        one's conflict tells."""
         try:
-            await self._look()
-        except (KubeError, TimeoutError) as unread:
-            log.warning("the leader lock cannot be read: %s; again", unread or "no answer in time")
+            await self._write(self._election.claim(rfc3339(self._clock.now())))
+            return True
+        except (Conflict, NotFound):
+            with suppress(KubeError, TimeoutError):
+                await self._look()
+        except (KubeError, TimeoutError) as error:
+            log.info("the leader lock was not renewed: %s; again", error or "no answer in time")
+        return False
 
     async def _look(self) -> None:
         try:
@@ -111,7 +127,7 @@ class LeaderLock:
         self._election.wrote(_record(answer), sent_at, self._clock.monotonic())
 
     def _holder(self) -> str:
-        return "nobody" if self._election.seen is None else self._election.seen.holder
+        return ("" if self._election.seen is None else self._election.seen.holder) or "nobody"
 
     def _tell(self, text: str) -> None:
         """Logs a state once, not at each look."""
