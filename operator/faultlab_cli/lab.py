@@ -27,6 +27,8 @@ OPERATOR_PORT = 8080
 """The lab's own page, live views and artifacts."""
 LOCUST_PORT = 8089
 """The pages of the loads that run, by way of the operator."""
+ARTIFACTS = "faultlab-artifacts"
+"""The claim that holds what runs leave, so that a later world finds it again."""
 AGENT_SECRET = "faultlab-agent"
 """Made by the operator; the agent's pod waits for it."""
 _HOLD_ATTEMPTS = 3
@@ -119,6 +121,7 @@ def objects() -> list[Document]:
         *crds(),
         _service_account(OPERATOR),
         _service_account("faultlab-agent"),
+        _claim(ARTIFACTS, "4Gi"),
     ]
 
 
@@ -170,7 +173,10 @@ def operator_pod(pages_url: str) -> Document:
                 ],
             }
         ],
-        "volumes": [{"name": "data", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [
+            {"name": "data", "persistentVolumeClaim": {"claimName": ARTIFACTS}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
     }
     return _pod(OPERATOR, spec)
 
@@ -216,6 +222,12 @@ def _namespace(name: str, labels: dict[str, str]) -> Document:
 def _service_account(name: str) -> Document:
     metadata = {"name": name, "namespace": SYSTEM_NAMESPACE}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def _claim(name: str, size: str) -> Document:
+    metadata = {"name": name, "namespace": SYSTEM_NAMESPACE}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def _field(name: str, path: str) -> Document:

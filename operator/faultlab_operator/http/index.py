@@ -124,7 +124,7 @@ def title(shown: Overview) -> str:
 def render(shown: Overview) -> str:
     """The page's body."""
     loads = f'<a href="{escape(shown.locust_url)}/">loads</a>' if shown.locust_url else ""
-    parts = [f'<div class="top"><h1>Faultlab</h1><nav>{loads}<a href="v1/runs">runs as JSON</a></nav></div>']
+    parts = [f'<div class="top"><h1>Faultlab</h1><nav>{loads} <a href="v1/runs">runs as JSON</a></nav></div>']
     if not shown.running and not shown.finished:
         return parts[0] + _empty()
     if shown.running:

@@ -22,7 +22,6 @@ OPERATOR_DIFFERS = {
     "env FAULTLAB_KEEP_RUNS": DEFAULT,
     "env FAULTLAB_KEEP_BYTES": DEFAULT,
     "env FAULTLAB_KEEP_AGE": DEFAULT,
-    "mount /data": "a run outlives the cluster's operator; the embedded world gives its files to its caller",
     "liveness": "the embedded world's operator is restarted when it ends, and has no node to be stuck on",
     "resources": LIMITS,
     "security": LIMITS,
