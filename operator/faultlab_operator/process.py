@@ -121,9 +121,7 @@ class Operator:
         await lock.acquire()
         keeping = asyncio.create_task(lock.keep(), name="leader lock")
         try:
-            await self._patiently(
-                lambda: watch.fill(self._cache, services.kube, self._settings.seen_namespaces)
-            )
+            await self._patiently(lambda: self._fill(services.kube))
             self._filled = True
             await self._serve(connection, services, agents, keeping)
         finally:
@@ -146,7 +144,7 @@ class Operator:
             "Scenario": scenarios,
         }
         watch.login(connection.info, self._registry)
-        watch.register(self._registry, self._cache)
+        watch.register(self._registry, self._cache, self._settings.watch_namespaces)
         watches = asyncio.create_task(self._watch(), name="kopf")
         ours = [
             asyncio.create_task(self._queue.run(reconcilers), name="work queue"),
@@ -211,12 +209,15 @@ class Operator:
                 log.warning("%s; trying again", error)
                 await asyncio.sleep(0.5)
 
+    async def _fill(self, kube: KubeClient) -> None:
+        await watch.fill(self._cache, kube, self._settings.watch_namespaces, self._settings.namespace)
+
     async def _refill(self, kube: KubeClient) -> None:
         """Lists again now and then: watches may have missed a deletion."""
         while True:
             await asyncio.sleep(REFILL_S)
             try:
-                await watch.fill(self._cache, kube, self._settings.seen_namespaces)
+                await self._fill(kube)
             except KubeError as error:
                 log.warning("%s; listing again in %d s", error, REFILL_S)
 

@@ -20,20 +20,23 @@ from faultlab_operator.render.common import SYSTEM_KIND, SYSTEM_NAME
 log = logging.getLogger(__name__)
 
 
-def register(registry: kopf.OperatorRegistry, cache: Cache) -> None:
-    """Has kopf watch every kind of WATCHED and tell the cache."""
+def register(registry: kopf.OperatorRegistry, cache: Cache, served: tuple[str, ...]) -> None:
+    """Has kopf watch every kind of WATCHED and tell the cache: of resources of ours only where they are
+    served (everywhere, if nothing is named), though kopf watches all kinds in the same namespaces."""
     for kind in WATCHED:
         info = RESOURCES[kind]
         group, _, version = info.api_version.rpartition("/")
         kopf.on.event(group, version, info.plural, id=f"cache-{info.plural}", registry=registry)(
-            _handler(kind, info.api_version, cache)
+            _handler(kind, info.api_version, cache, served if kind in KINDS else ())
         )
 
 
-def _handler(kind: str, api_version: str, cache: Cache) -> Any:
+def _handler(kind: str, api_version: str, cache: Cache, only_in: tuple[str, ...]) -> Any:
     async def seen(event: Mapping[str, Any], **_: Any) -> None:
         obj = {"apiVersion": api_version, **event["object"], "kind": kind}
         if not is_ours(kind, obj["metadata"].get("labels")):
+            return
+        if only_in and obj["metadata"].get("namespace") not in only_in:
             return
         if event["type"] == "DELETED":
             cache.drop(obj)
@@ -43,15 +46,18 @@ def _handler(kind: str, api_version: str, cache: Cache) -> Any:
     return seen
 
 
-async def fill(cache: Cache, kube: KubeClient, namespaces: tuple[str, ...]) -> None:
+async def fill(cache: Cache, kube: KubeClient, served: tuple[str, ...], home: str) -> None:
     """Makes the cache what the API server has now.
 
     At the start: the first reconciles see a whole world, not what watches happen to have brought so
     far. Later: kopf does not tell of what was deleted while a watch was interrupted. Kinds that the
-    API server does not know are passed over.
+    API server does not know are passed over. `served` is where resources of ours are served, empty for
+    everywhere; `home` is where the agents are besides.
     """
     for kind in WATCHED:
-        scopes: Iterable[str | None] = namespaces if namespaces and RESOURCES[kind].namespaced else (None,)
+        scopes: Iterable[str | None] = (None,)
+        if served and RESOURCES[kind].namespaced:
+            scopes = served if kind in KINDS else sorted({*served, home})
         before = cache.keys(kind)
         listed: set[Key] = set()
         for namespace in scopes:

@@ -124,6 +124,7 @@ def test_nothing_of_its_work_is_refused(operator: tuple[Cluster, Operator]) -> N
         f"/apis/apps/v1/{LAB}/statefulsets/{system}",
         f"/apis/policy/v1/{LAB}/poddisruptionbudgets/{system}",
     ]
+    stray = f"/apis/faultlab.dev/v1alpha1/namespaces/{NAMESPACE}/loadtests/waiting"
     home = [
         f"/api/v1/namespaces/{NAMESPACE}/secrets/faultlab-agent",
         f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/faultlab-operator",
@@ -132,6 +133,7 @@ def test_nothing_of_its_work_is_refused(operator: tuple[Cluster, Operator]) -> N
         for path, obj in given.items():
             status, answer = cluster.api.request("POST", path.rpartition("/")[0], obj)
             assert status == 201, answer["message"]
+        assert cluster.api.request("POST", stray.rpartition("/")[0], LOAD)[0] == 201
         for path in (*home, *children):
             running.until(lambda path=path: get(cluster, path), path)
         for path in (*given, children[0]):
@@ -139,5 +141,5 @@ def test_nothing_of_its_work_is_refused(operator: tuple[Cluster, Operator]) -> N
         assert not running.refusals()
     finally:
         # Nobody collects garbage here.
-        for path in (*given, *children):
+        for path in (*given, *children, stray):
             cluster.api.request("DELETE", path)

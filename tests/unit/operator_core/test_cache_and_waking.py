@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from faultlab_operator.api import KINDS
 from faultlab_operator.core import Cache, Key
 from faultlab_operator.handlers.watch import fill, keys_to_wake
 from faultlab_operator.kube.resources import WATCHED
@@ -96,9 +97,11 @@ class Lists:
 
     def __init__(self, objects: list[dict[str, Any]], meanwhile: Any = None) -> None:
         self._objects, self._meanwhile = objects, meanwhile
+        self.asked: dict[str, list[str | None]] = {}
 
-    async def list(self, kind: str, _namespace: str | None = None) -> list[dict[str, Any]]:
+    async def list(self, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
         assert kind in WATCHED
+        self.asked.setdefault(kind, []).append(namespace)
         if kind == "RaftCluster" and self._meanwhile is not None:
             self._meanwhile()
         return [made for made in self._objects if made["kind"] == kind]
@@ -110,14 +113,22 @@ async def test_a_list_tells_of_a_deletion_that_no_watch_told() -> None:
     cache.put(gone)
     heard: list[Key] = []
     cache.listen(lambda key, _before, now: heard.append(key) if now is None else None)
-    await fill(cache, Lists([stays]), ())  # type: ignore[arg-type]
+    await fill(cache, Lists([stays]), (), "")  # type: ignore[arg-type]
     assert heard == [Key("RaftCluster", "ns", "gone")]
     assert cache.keys("RaftCluster") == {Key("RaftCluster", "ns", "stays")}
 
 
+async def test_with_named_namespaces_only_agents_are_looked_for_elsewhere() -> None:
+    lists = Lists([])
+    await fill(Cache(), lists, ("a", "b"), "home")  # type: ignore[arg-type]
+    assert all(lists.asked[kind] == ["a", "b"] for kind in KINDS)
+    assert lists.asked["Pod"] == ["a", "b", "home"]
+    assert lists.asked["Namespace"] == [None]
+
+
 async def test_what_comes_during_a_list_is_not_lost() -> None:
     cache = Cache()
-    await fill(cache, Lists([], meanwhile=lambda: cache.put(obj("RaftCluster", "new"))), ())  # type: ignore[arg-type]
+    await fill(cache, Lists([], meanwhile=lambda: cache.put(obj("RaftCluster", "new"))), (), "")  # type: ignore[arg-type]
     assert cache.keys("RaftCluster") == {Key("RaftCluster", "ns", "new")}
 
 
@@ -125,5 +136,5 @@ async def test_foreign_pods_are_not_kept() -> None:
     cache = Cache()
     ours = obj("Pod", "ours", metadata={"labels": {"app.kubernetes.io/managed-by": "faultlab"}})
     agent = obj("Pod", "agent", metadata={"labels": {"app.kubernetes.io/name": "faultlab-agent"}})
-    await fill(cache, Lists([ours, agent, obj("Pod", "foreign")]), ())  # type: ignore[arg-type]
+    await fill(cache, Lists([ours, agent, obj("Pod", "foreign")]), (), "")  # type: ignore[arg-type]
     assert {key.name for key in cache.keys("Pod")} == {"ours", "agent"}
