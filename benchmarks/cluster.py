@@ -51,7 +51,7 @@ CLUSTER = {
     "spec": {"replicas": 5},
 }
 DURATION_S = 2
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0
 PARTS = ("faultlab-operator", "faultlab-agent")
 MB = 1_000_000
 
@@ -171,7 +171,9 @@ def at_rest(usage: Callable[[], Usage], seconds: int) -> dict[str, dict[str, flo
     time.sleep(seconds)
     deadline = time.monotonic() + TIMEOUT_S
     last = usage()
-    while any(last[name][0] - first[name][0] < seconds / 2 for name in first) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if all(name in last and last[name][0] - first[name][0] >= seconds / 2 for name in first):
+            break
         time.sleep(2)  # The kubelet looks every 10 to 15 s.
         last = usage()
     return {
@@ -202,23 +204,27 @@ def under_way(kube: Kube) -> list[str]:
 
 
 def usage_by_kubelets(kube: Kube, lab_namespace: str) -> Usage:
-    """From each node's own account of its pods' containers."""
+    """From each node's own account of its pods' containers; nothing while one is missing there."""
+    pods = kube.get(f"/api/v1/namespaces/{lab_namespace}/pods")["items"]
+    wanted = {pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith(PARTS)}
     found: Usage = {}
     for node in kube.get("/api/v1/nodes")["items"]:
         summary = kube.get(f"/api/v1/nodes/{node['metadata']['name']}/proxy/stats/summary")
         for pod in summary["pods"]:
             reference = pod["podRef"]
-            if reference["namespace"] != lab_namespace or not reference["name"].startswith(PARTS):
+            if reference["namespace"] != lab_namespace or reference["name"] not in wanted:
                 continue
             for container in pod["containers"]:
                 cpu, memory = container["cpu"], container["memory"]
+                if "usageCoreNanoSeconds" not in cpu or "rssBytes" not in memory:
+                    continue  # It has just started.
                 found[reference["name"]] = (
                     timestamp(cpu["time"]),
                     cpu["usageCoreNanoSeconds"] / 1e9,
                     memory["rssBytes"],
                     memory["workingSetBytes"],
                 )
-    return found
+    return found if wanted <= found.keys() else {}
 
 
 def usage_by_proc(home: str) -> Usage:
