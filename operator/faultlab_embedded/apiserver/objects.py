@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from faultlab_embedded.apiserver.patching import APPLY_PATCH, read_applied, read
 from faultlab_embedded.apiserver.settings import Settings
 from faultlab_embedded.apiserver.shapes import shape_of
 from faultlab_embedded.apiserver.target import Target, flag, integer, write_of
+from faultlab_embedded.apiserver.twice import fields_given_twice
 from faultlab_embedded.apiserver.watching import WatchStream
 from faultlab_embedded.store.errors import (
     ApiError,
@@ -32,7 +34,7 @@ from faultlab_embedded.store.errors import (
     TooManyRequests,
 )
 from faultlab_embedded.store.log import Record
-from faultlab_embedded.store.objects import OTHER_NAMESPACE, check_type, metadata
+from faultlab_embedded.store.objects import OTHER_NAMESPACE, check_type, copy, decode, metadata
 from faultlab_embedded.store.registry import DeleteOptions, Registry, Write
 from faultlab_embedded.store.typed import check_applied
 from faultlab_embedded.store.views import show_as, store_as
@@ -123,7 +125,7 @@ class Objects:
     async def _create(self, request: web.Request, target: Target) -> web.StreamResponse:
         want = accepted(request)
         obj = await read_body(request, expected=target.resource.kind)
-        write = write_of(request)
+        write = replace(write_of(request), twice=fields_given_twice(await request.read()))
         obj = _placed(target, obj)
         created = self._registry.create(_storage(target), store_as(target.resource, obj), write)
         return self._answer(request, target, want, created, write, status=201)
@@ -132,10 +134,11 @@ class Objects:
         want = accepted(request)
         obj = _placed(target, await read_body(request, expected=target.resource.kind))
         self._registry.record(_storage(target), target.namespace, _name(target))
+        write = replace(write_of(request), twice=fields_given_twice(await request.read()))
         if target.resource.custom and not obj["metadata"].get("resourceVersion"):
+            decode(target.resource, copy(obj), strict=write.strict, warnings=None, twice=write.twice)
             error = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise Invalid.of(target.resource.plural, target.resource.group, _name(target), [error])
-        write = write_of(request)
         stored = store_as(target.resource, obj)
         updated = self._registry.update(_storage(target), stored, target.subresource, write)
         return self._answer(request, target, want, updated, write)

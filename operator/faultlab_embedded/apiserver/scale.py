@@ -9,8 +9,17 @@ from aiohttp import web
 from faultlab_embedded.apiserver.formats import Object, accepted, read_body, reply_object
 from faultlab_embedded.apiserver.patching import read_change
 from faultlab_embedded.apiserver.target import Target, write_of
+from faultlab_embedded.schema.builtin import schema_of
+from faultlab_embedded.schema.decoding import type_error
 from faultlab_embedded.store.catalog import Resource, ScalePaths
-from faultlab_embedded.store.errors import BadRequest, Conflict, FieldError, Invalid, MethodNotAllowed
+from faultlab_embedded.store.errors import (
+    Conflict,
+    FieldError,
+    Invalid,
+    MethodNotAllowed,
+    PatchFailed,
+    Undecodable,
+)
 from faultlab_embedded.store.registry import Registry
 
 
@@ -32,6 +41,10 @@ class Scales:
             wanted = (await read_change(request, target.resource))(current)
         else:
             raise MethodNotAllowed
+        if wrong := type_error(wanted, schema_of("autoscaling", "v1", "Scale") or {}):
+            if request.method == "PATCH":
+                raise PatchFailed.making(wanted, wrong)
+            raise Undecodable("Scale", "v1", "Scale", wrong)
         replicas = _replicas(wanted, name)
         version = (wanted.get("metadata") or {}).get("resourceVersion")
         paths = _paths(target.resource)
@@ -71,13 +84,11 @@ def _paths(resource: Resource) -> ScalePaths:
 
 
 def _replicas(scale: Object, name: str) -> int:
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if isinstance(replicas, bool) or not isinstance(replicas, int):
-        raise BadRequest(f"spec.replicas of the Scale is {replicas!r}, expected a whole number")
+    replicas = int((scale.get("spec") or {}).get("replicas") or 0)
     if replicas < 0:
         error = FieldError.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise Invalid.of("Scale", "autoscaling", name, [error])
-    return int(replicas)
+    return replicas
 
 
 def _get(obj: Any, path: str) -> Any:

@@ -32,7 +32,7 @@ class NamespaceStrategy(BuiltinStrategy):
     def check_delete(self, obj: Object) -> None:
         name = obj["metadata"]["name"]
         if name in _IMMORTAL:
-            raise Forbidden(f'namespaces "{name}" is forbidden: this namespace may not be deleted')
+            raise Forbidden.of("namespaces", name, "this namespace may not be deleted")
 
     def prepare_delete(self, obj: Object) -> None:
         obj["status"]["phase"] = "Terminating"

@@ -57,8 +57,8 @@ def type_error(value: Any, schema: Schema, struct: str = "", path: str = "") -> 
         most = _LIMITS[schema.get("format") or "int64"] if kind == "integer" else None
         if most is None or (isinstance(value, int) and -most <= value < most):
             return None
-        return _wrong(f"number {value}", go_type(schema), struct, path)
-    return None if kind is None else _wrong(_json_type(value), go_type(schema), struct, path)
+        return mismatch(f"number {value}", go_type(schema), struct, path)
+    return None if kind is None else mismatch(json_type(value), go_type(schema), struct, path)
 
 
 def _of_object(value: dict[str, Any], schema: Schema, struct: str, path: str) -> str | None:
@@ -85,8 +85,8 @@ def _own_decoder(value: Any, schema: Schema, struct: str, path: str) -> str | No
         return None
     if isinstance(value, int | str) and not isinstance(value, bool):
         return None
-    found = f"number {value}" if isinstance(value, float) else _json_type(value)
-    return _wrong(found, "int32", struct, path)
+    found = f"number {value}" if isinstance(value, float) else json_type(value)
+    return mismatch(found, "int32", struct, path)
 
 
 def _of_text(value: str, schema: Schema) -> str | None:
@@ -193,11 +193,13 @@ def _layout(schema: Schema) -> str:
     return _MICROSECONDS if schema.get(GO_TYPE) == "v1.MicroTime" else _SECONDS
 
 
-def _wrong(found: str, wanted: str, struct: str, path: str) -> str:
+def mismatch(found: str, wanted: str, struct: str, path: str) -> str:
+    """What Go's decoder says about a value of another type than its field's."""
     return f"json: cannot unmarshal {found} into Go struct field {struct}.{path} of type {wanted}"
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """The JSON type of a value, as Go's decoder names it."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):

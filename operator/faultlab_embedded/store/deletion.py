@@ -90,7 +90,7 @@ def may_go(meta: Object) -> bool:
 
 
 def grace_seconds(resource: str, obj: Object, asked: int | None) -> int:
-    """How long the object may live on: only pods that a node runs get any time; less than none counts as 1."""
+    """How long the object may live on: only pods on a node get any time; less than none counts as 1 s."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     if resource != "pods" or not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
         return 0

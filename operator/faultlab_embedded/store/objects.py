@@ -160,20 +160,21 @@ def leave_out_empty(meta: Object) -> None:
             del meta[field]
 
 
-def decode(kind: Resource, obj: Object, *, strict: bool, warnings: list[str] | None) -> None:
+def decode(
+    kind: Resource, obj: Object, *, strict: bool, warnings: list[str] | None, twice: Sequence[str] = ()
+) -> None:
     """Bring an object into its kind's shape, in place; unknown fields are refused, told or dropped in
-    silence."""
+    silence, and so are those that were given `twice`."""
     version = obj["apiVersion"].rpartition("/")[2]
     unknown = kind.strategy(version).decode(obj)
-    if unknown and strict:
-        shown = ", ".join(f'unknown field "{path}"' for path in unknown)
-        raise Undecodable(kind.kind, version, kind.kind, f"strict decoding error: {shown}")
+    odd = [*(f'duplicate field "{path}"' for path in twice), *(f'unknown field "{path}"' for path in unknown)]
+    if odd and strict:
+        raise Undecodable(kind.kind, version, kind.kind, f"strict decoding error: {', '.join(odd)}")
     told = without_twins(obj["metadata"])
     if kind.custom:
         told += finalizer_advice(obj["metadata"])
     if warnings is not None:
-        warnings.extend(f'unknown field "{path}"' for path in unknown)
-        warnings.extend(told)
+        warnings.extend([*odd, *told])
 
 
 def check(kind: Resource, obj: Object, before: Object | None, subresource: str | None) -> None:

@@ -63,12 +63,14 @@ class Write:
 
     `manager`: who writes, for managedFields. `dry_run`: check and answer, store nothing. `strict`: unknown
     fields are an error. `warnings`: collects what the client should be told, where given.
+    `twice`: fields that the body gave more than once.
     """
 
     manager: str = "embedded"
     dry_run: bool = False
     strict: bool = False
     warnings: list[str] | None = None
+    twice: tuple[str, ...] = ()
 
 
 PLAIN = Write()
@@ -335,7 +337,7 @@ class Registry:
         strategy = kind.strategy(version)
         if kind.has_status:
             obj.pop("status", None)
-        decode(kind, obj, strict=write.strict, warnings=write.warnings)
+        decode(kind, obj, strict=write.strict, warnings=write.warnings, twice=write.twice)
         leave_out_empty(meta)
         strategy.default(obj)
         strategy.prepare_create(obj)
@@ -363,7 +365,7 @@ class Registry:
         meta, old_meta = obj["metadata"], before["metadata"]
         check_identity(kind, meta, old, patching=patching)
         strategy = kind.strategy(obj["apiVersion"].rpartition("/")[2])
-        decode(kind, obj, strict=write.strict, warnings=write.warnings)
+        decode(kind, obj, strict=write.strict, warnings=write.warnings, twice=write.twice)
         leave_out_empty(meta)
         obj = only(obj, before, subresource, has_status=kind.has_status)
         keep(obj["metadata"], old_meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parity.conversation import apply, get, merge_patch, post, put, talk
+from parity.declared import Match, declared
 from parity.samples import claim_template, crd, custom, pod_spec, template, workload
 
 PROBED = {
@@ -89,6 +90,10 @@ PODS = talk(
             ],
         ),
     ),
+)
+TOKENS = talk(
+    "defaulting",
+    "the account's token",
     post(
         "pods?dryRun=All",
         {
@@ -291,4 +296,17 @@ CUSTOM = talk(
     get("filleds"),
 )
 CRDS = [FILLED]
-CONVERSATIONS = [PODS, WORKLOADS, OTHERS, CUSTOM]
+CONVERSATIONS = [PODS, TOKENS, WORKLOADS, OTHERS, CUSTOM]
+DECLARED = [
+    declared(
+        "token-volume",
+        "the node mounts the service account's token where Kubernetes does, without a volume in the pod's "
+        "spec",
+        Match(
+            r"body\.spec\.(volumes|containers\[c\]\.volumeMounts)",
+            embedded="<missing>",
+            real=".*kube-api-access-.*",
+            steps="defaulting/the account's token: .*",
+        ),
+    ),
+]

@@ -79,7 +79,6 @@ PROPAGATION = talk(
     delete("configmaps/b", _options(propagationPolicy="Sideways")),
     delete("configmaps/b", _options(orphanDependents=True, propagationPolicy="Foreground")),
     delete("configmaps/b", _options(odd=1)),
-    delete("configmaps/b", "[]"),
     post("configmaps", config_map("c")),
     delete("configmaps/c", _options(orphanDependents=False)),
     get("configmaps/c", until={"code": 404}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from parity.conversation import Step, apply, get, json_patch, merge_patch, post, put, strategic_patch, talk
+from parity.declared import Match, declared
 from parity.samples import crd, custom, pod_spec, workload
 
 PRUNED = crd(
@@ -182,3 +183,15 @@ TYPES = talk(
 )
 CRDS = [PRUNED]
 CONVERSATIONS = [CUSTOM, WRITES, BUILT_IN, TYPES]
+DECLARED = [
+    declared(
+        "strategic-strict",
+        "with fieldValidation=Strict an unknown field in a strategic merge patch is refused with the patched "
+        "object, not the patch",
+        Match(
+            r"body\.(message|details\.causes\[0\]\.message)",
+            real=r".*map\[odd:1\].*",
+            steps="pruning/built-in kinds: PATCH .* strategic-merge-patch.json",
+        ),
+    ),
+]
