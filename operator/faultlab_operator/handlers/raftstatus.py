@@ -12,7 +12,7 @@ from faultlab_operator.members.summary import Summary
 from faultlab_operator.render.raftcluster import raft_selector
 
 STUCK_AFTER_S: Final = 60.0
-"""A pod that is not as it should be for so long holds its rollout up, though nothing is known to be wrong."""
+"""A pod that runs for so long and is not Ready holds its rollout up, though nothing is known to be wrong."""
 
 CREATING: Final = "Creating"
 ROLLING: Final = "RollingOut"
@@ -136,9 +136,12 @@ def _progressing(members: Sequence[Member], rolled_out: Said) -> Said:
 
 
 def _holds_up(member: Member, now: datetime) -> bool:
+    """Whether its pod does not start, or one of the new template runs for long and is not Ready."""
     if member.trouble:
         return True
-    return bool(member.made_at) and (now - parse_rfc3339(member.made_at)).total_seconds() > STUCK_AFTER_S
+    if member.pod != "there" or member.stale or member.ready or not member.made_at:
+        return False
+    return (now - parse_rfc3339(member.made_at)).total_seconds() > STUCK_AFTER_S
 
 
 def _pods(members: Sequence[Member]) -> int:

@@ -300,6 +300,24 @@ def test_a_member_that_runs_and_does_not_become_ready_holds_the_rollout_up_after
     assert story.says("RolledOut")[1] == "RolloutStuck"
 
 
+@pytest.mark.parametrize(
+    ("found", "seen"),
+    [
+        (pods(pod("demo-2", going=True, age_s=999)), views(view("demo-2", reachable=False))),
+        (pods(pod("demo-2", age_s=999)), views(view("demo-2", reachable=False))),
+        (pods(pod("demo-2", NEW, age_s=999)), views(view("demo-2", reachable=False))),
+    ],
+    ids=["the old pod is being ended", "an old pod does not answer", "a Ready one was not asked yet"],
+)
+def test_an_old_pod_does_not_make_a_rollout_stuck(
+    found: list[dict[str, Any]], seen: dict[str, MemberView]
+) -> None:
+    story = Story()
+    story.then(pods(), views(), OLD)
+    story.then(found, seen)
+    assert story.says("RolledOut")[1] == "RollingOut"
+
+
 def test_a_cluster_is_not_ready_before_its_pods_are() -> None:
     story = Story()
     story.then(pods(pod("demo-1", NEW, ready=False), template=NEW), views())
