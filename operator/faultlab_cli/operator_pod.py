@@ -19,6 +19,9 @@ from faultlab_cli.options import DEFAULT_LAB_NAMESPACE
 
 T = TypeVar("T")
 PORT = 8080
+PROGRAM = {"Sec-Faultlab": "cli"}
+"""Says that no browser asks: the operator then minds no host name, which through pods/proxy is the API
+server's. No page can make a browser send such a header."""
 NAME = "faultlab-operator"
 SELECTOR = f"app.kubernetes.io/name={NAME}"
 REQUEST_TIMEOUT_S = 5.0
@@ -100,7 +103,7 @@ class OperatorPod:
         itself refuses (404: there is no such thing) and for missing permissions."""
         target = self._target(path)
         try:
-            return self._kube.request("GET", target, timeout=REQUEST_TIMEOUT_S)
+            return self._kube.request("GET", target, headers=PROGRAM, timeout=REQUEST_TIMEOUT_S)
         except (ApiError, Unreachable) as error:
             self._judge(error)
             raise
@@ -135,7 +138,7 @@ class OperatorPod:
             before = part.size()
             try:
                 with self._kube.stream(
-                    self._target(path), headers=part.headers(), timeout=FETCH_TIMEOUT
+                    self._target(path), headers={**PROGRAM, **part.headers()}, timeout=FETCH_TIMEOUT
                 ) as response:
                     part.take(response)
                 part.file.rename(target)
