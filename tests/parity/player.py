@@ -35,10 +35,14 @@ class Answer:
 
 @dataclass
 class Side:
-    """One server; `names` are what the conversation that runs has saved."""
+    """One server; `names` are what the conversation that runs has saved.
+
+    `shared`: the server outlives the session, so that what was made has to go again.
+    """
 
     name: str
     http: httpx.Client
+    shared: bool = False
     names: dict[str, Any] = field(default_factory=dict)
     stands_for: dict[str, str] = field(default_factory=dict)
 
@@ -132,6 +136,8 @@ class Player:
             for side in self._sides:
                 for path in talk.cleanup:
                     side.http.delete(filled(path, side.names))
+                if side.shared:
+                    side.http.delete(f"/api/v1/namespaces/{namespace}")
 
     def _step(self, talk: Conversation, step: Step) -> list[Found]:
         label = f"{talk.id}: {step}"

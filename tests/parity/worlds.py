@@ -27,7 +27,7 @@ from faultlab_embedded.store.open import open_registry
 
 Object = dict[str, Any]
 TIMEOUT_S = 30.0
-GONE_WITHIN_S = 60.0
+GONE_WITHIN_S = 180.0
 
 
 class NoNode:
@@ -144,22 +144,17 @@ def own_server_side(folder: Path, crds: Sequence[Object]) -> Iterator[Side]:
 @contextmanager
 def cluster_side(context: str, crds: Sequence[Object], namespaces: Sequence[str]) -> Iterator[Side]:
     """The cluster of a kubeconfig's context. The CRDs, and the namespaces of the list as it is at the end,
-    are deleted."""
+    are deleted and waited for."""
     config = KubeConfig.from_env().get(context)
     assert config is not None, f"the kubeconfig has no context {context}"
     with Client(config, ConnectionParams(timeout=httpx.Timeout(TIMEOUT_S), trust_env=False)) as http:
-        side = Side("real", http)
+        side = Side("real", http, shared=True)
         try:
             _install(side, crds)
             yield side
         finally:
-            left = [f"/api/v1/namespaces/{name}" for name in namespaces]
-            for path in left:
-                http.delete(path)
-            left += [f"{CRDS}/{crd['metadata']['name']}" for crd in crds]
-            for path in left:
-                http.delete(path)
-            _await_gone(http, left)
+            _await_gone(http, [f"/api/v1/namespaces/{name}" for name in namespaces])
+            _await_gone(http, [f"{CRDS}/{crd['metadata']['name']}" for crd in crds])
 
 
 def _install(side: Side, crds: Sequence[Object]) -> None:
@@ -177,6 +172,9 @@ def _install(side: Side, crds: Sequence[Object]) -> None:
 
 
 def _await_gone(http: httpx.Client, paths: Sequence[str]) -> None:
+    """Deletes objects and returns when none is left."""
+    for path in paths:
+        http.delete(path)
     deadline = time.monotonic() + GONE_WITHIN_S
     for path in paths:
         while (answer := http.get(path)).status_code != 404:

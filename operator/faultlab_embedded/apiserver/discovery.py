@@ -131,13 +131,13 @@ class Discovery:
             about = {"name": plural, "singularName": kind.lower(), "namespaced": False}
             entries.append({**about, "kind": kind, "verbs": ["create"]})
         # Those of a CRD stay as they are inside their resource: status before scale.
-        own = self._catalog.is_own_group(group)
+        own = self._is_own(group)
         return sorted(entries, key=lambda entry: str(entry["name"]) if own else _plural(entry))
 
     def _resources(self, request: web.Request, group: str, version: str) -> web.Response:
         resources = self._entries(group, version)
         if not resources:
-            raise NotFound.path() if self._catalog.is_own_group(group) else NotServed()
+            raise NotFound.path() if self._is_own(group) else NotServed()
         body: dict[str, Any] = {
             "kind": "APIResourceList",
             "apiVersion": "v1",
@@ -148,10 +148,14 @@ class Discovery:
             del body["apiVersion"]
         return _reply(request, body)
 
+    def _is_own(self, group: str) -> bool:
+        """Whether a group is Kubernetes' own."""
+        return group in _ORDER or self._catalog.is_own_group(group)
+
     def _said(self, group: str, version: str) -> Object:
         """What is written as group and version of kinds that are not another group's: Kubernetes' own groups
         leave it to the reader."""
-        own = self._catalog.is_own_group(group)
+        own = self._is_own(group)
         return {"group": "", "version": ""} if own else {"group": group, "version": version}
 
     def _aggregated(self, groups: dict[str, list[str]]) -> Object:
@@ -217,7 +221,7 @@ def _entries(resource: Resource) -> list[Object]:
 def _storage_hash(resource: Resource) -> str:
     """Which group, version and kind the objects are stored as, as kube-apiserver hashes it."""
     group = "" if resource.stored_as is not None else resource.group
-    text = f"{group}/{resource.storage_version}, Kind={resource.kind}"
+    text = f"{group}/{resource.storage_version}/{resource.kind}"
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 

@@ -1,6 +1,7 @@
 """Server-side apply: who owns what, conflicts, forcing, and what an applier leaves out."""
 
 from parity.conversation import Step, apply, get, merge_patch, post, put, talk
+from parity.declared import Match, declared
 from parity.objects import configmap, service, widget, workload
 
 
@@ -109,5 +110,29 @@ CONVERSATIONS = [
         post("services?fieldManager=creator", service("s")),
         apply("services/s", service("s", ports=[{"name": "more", "port": 81}])),
         get("services/s"),
+    ),
+]
+
+OVER = r"apply/over what was there: .*"
+
+DECLARED = [
+    declared(
+        "before-first-apply",
+        "what stood in an object before its first apply belongs to `before-first-apply`, values of the "
+        "server and containers included; kube-apiserver names who wrote it",
+        Match(r"body\.metadata\.managedFields\[1\]\.manager", '"before-first-apply"', '"creator"', OVER),
+        Match(r"body\.metadata\.managedFields\[0\]\.time", '"<time>"', "<missing>", OVER),
+        Match(
+            r"body\.metadata\.managedFields\[1\]\.fieldsV1\.f:(data\.\.|spec\.f:(clusterIPs|ipFamilies|ipFamilyPolicy))",
+            r"\{\}",
+            "<missing>",
+            OVER,
+        ),
+        Match(
+            r"body\.(message|details\.causes\[0\]\.message)",
+            r'.*conflict with \\"before-first-apply\\" using v1.*',
+            r'.*conflict with \\"creator\\" using v1.*',
+            OVER,
+        ),
     ),
 ]

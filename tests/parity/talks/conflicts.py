@@ -1,6 +1,7 @@
 """Writes that come too late, names that are taken, preconditions that fail."""
 
 from parity.conversation import delete, get, json_patch, merge_patch, post, put, strategic_patch, talk
+from parity.declared import Match, declared
 from parity.objects import configmap, pod, widget, workload
 
 STALE = {"resourceVersion": "${old}"}
@@ -94,5 +95,18 @@ CONVERSATIONS = [
         merge_patch("deployments/d", {"spec": {"selector": {"matchLabels": {"app": "other"}}}}),
         merge_patch("configmaps/fixed", {"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z"}}),
         merge_patch("configmaps/fixed", {"metadata": {"generation": 7}}),
+    ),
+]
+
+DECLARED = [
+    declared(
+        "no-diff-of-pods",
+        "a refused change of a pod's spec is not followed by a diff in Go's notation",
+        Match(
+            r"body\.(message|details\.causes\[0\]\.message)",
+            r".*pod updates may not change fields other than .*\)\"",
+            r".*pod updates may not change fields other than .*@@.*",
+            r"conflicts/with what may not change: PATCH pods/p .*",
+        ),
     ),
 ]

@@ -36,6 +36,12 @@ DECLARED = [
             r".*(yaml: |json: cannot unmarshal array).*",
             r".*(yaml: line \d+: |cannot unmarshal array).*",
         ),
+        Match(
+            r"body\.message",
+            r".*unexpected end of JSON input\"",
+            r".*unexpected end of JSON input \(\{\)\"",
+            r"discovery/forms of answers: .*",
+        ),
         Match(r"body\.message", r".*continue key is not valid: .*", r".*continue key is not valid: .*"),
     ),
 ]

@@ -1,6 +1,7 @@
 """Patches by JSON patch, merge patch and strategic merge patch."""
 
 from parity.conversation import Step, get, json_patch, merge_patch, post, strategic_patch, talk
+from parity.declared import Match, declared
 from parity.objects import configmap, pod, service, widget, workload
 
 CONTAINERS = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}}}
@@ -58,12 +59,17 @@ CONVERSATIONS = [
         json_patch("configmaps/a", {"op": "add", "path": "/none/deeper", "value": "x"}),
         json_patch("configmaps/a", {"op": "jump", "path": "/data/x"}),
         json_patch("configmaps/a", {"path": "/data/x"}),
-        json_patch("configmaps/a", {"op": "add", "path": "data/x", "value": "x"}),
         json_patch("configmaps/a", {"op": "copy", "from": "/data/none", "path": "/data/y"}),
         Step("PATCH", "configmaps/a", {"op": "add"}, "application/json-patch+json"),
         Step("PATCH", "configmaps/a", "[", "application/json-patch+json"),
         json_patch("configmaps/none", {"op": "add", "path": "/data/x", "value": "x"}),
         get("configmaps/a"),
+    ),
+    talk(
+        "json patch",
+        "of a path without its slash",
+        post("configmaps", configmap("a", {"x": "1"})),
+        json_patch("configmaps/a", {"op": "add", "path": "data/x", "value": "x"}),
     ),
     talk(
         "json patch",
@@ -168,7 +174,11 @@ CONVERSATIONS = [
         post("services", service("s")),
         strategic_patch("services/s", {"spec": {"ports": [{"port": 81, "name": "more"}]}}),
         strategic_patch("services/s", {"spec": {"ports": [{"port": 81, "$patch": "delete"}]}}),
-        post("configmaps", configmap("a", {"x": "1", "y": "2"}, finalizers=["example.dev/a"])),
+        post(
+            "configmaps",
+            configmap("a", {"x": "1", "y": "2"}, finalizers=["example.dev/a"]),
+            save={"owner": "metadata.uid"},
+        ),
         strategic_patch("configmaps/a", {"metadata": {"finalizers": ["example.dev/b"]}}),
         strategic_patch(
             "configmaps/a", {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.dev/a"]}}
@@ -206,7 +216,7 @@ CONVERSATIONS = [
                             "apiVersion": "v1",
                             "kind": "ConfigMap",
                             "name": "a",
-                            "uid": "11111111-2222-3333-4444-555555555555",
+                            "uid": "${owner}",
                         }
                     ]
                 }
@@ -214,13 +224,43 @@ CONVERSATIONS = [
         ),
         strategic_patch(
             "pods/p",
-            {
-                "metadata": {
-                    "ownerReferences": [{"uid": "11111111-2222-3333-4444-555555555555", "$patch": "delete"}]
-                }
-            },
+            {"metadata": {"ownerReferences": [{"uid": "${owner}", "$patch": "delete"}]}},
         ),
         strategic_patch("widgets/a", {"spec": {"size": 3}}),
         strategic_patch("configmaps/none", {}),
+    ),
+]
+
+NO_SLASH = r"json patch/of a path without its slash: PATCH .*"
+
+DECLARED = [
+    declared(
+        "json-patch-without-slash",
+        "a JSON patch's path that does not begin with a slash is refused; kube-apiserver skips its first "
+        "part",
+        Match(r"code", "422", "200", NO_SLASH),
+        Match(r"warnings", r"\[\]", r".*unknown field.*", NO_SLASH),
+        Match(r"body\.(code|data|details|kind|message|metadata\..*|reason|status)", steps=NO_SLASH),
+    ),
+    declared(
+        "causes-once",
+        "an error of metadata is one of `details.causes`; kube-apiserver repeats it in updates of some kinds",
+        Match(
+            r"body\.details\.causes",
+            r"\[\{[^{}]*metadata\.labels[^{}]*\}\]|\[\{.*no good!.*\}\]",
+            r"\[\{.*no good!.*\}, \{.*no good!.*\}\]",
+            r"merge patch/of a ConfigMap: PATCH .*",
+        ),
+    ),
+    declared(
+        "strategic-types",
+        "a value of the wrong type in a strategic merge patch is refused with the patched object in the "
+        "message instead of the patch",
+        Match(
+            r"body\.(message|details\.causes\[0\]\.message)",
+            r".*json: cannot unmarshal number.*",
+            r".*cannot convert int64 to string.*",
+            r"strategic merge patch/of other kinds: PATCH configmaps/a .*",
+        ),
     ),
 ]

@@ -4,6 +4,8 @@ from parity.conversation import TABLE, get, merge_patch, post, table, talk
 from parity.declared import Match, declared
 from parity.objects import configmap, pod, service, widget, workload
 
+OLD_TABLE = r"Table/of old and unknown versions: GET widgets"
+
 CONVERSATIONS = [
     talk(
         "Table",
@@ -123,11 +125,15 @@ CONVERSATIONS = [
         table("widgets?includeObject=Object"),
         table("widgets?includeObject=Nonsense"),
         table("widgets/none"),
-        get("widgets", accept="application/json;as=Table;v=v1beta1;g=meta.k8s.io"),
         get("widgets", accept="application/json;as=Table;v=v9;g=meta.k8s.io"),
         get("widgets", accept=f"application/json;as=Table;v=v9;g=meta.k8s.io,{TABLE},application/json"),
         post("widgets", widget("c", {"size": 1}), accept=TABLE),
         merge_patch("widgets/c", {"spec": {"size": 2}}, accept=TABLE),
+    ),
+    talk(
+        "Table",
+        "of old and unknown versions",
+        get("widgets", accept="application/json;as=Table;v=v1beta1;g=meta.k8s.io"),
     ),
 ]
 
@@ -136,9 +142,23 @@ DECLARED = [
         "column-descriptions",
         "columns of built-in kinds have no description: no client shows them",
         Match(
-            r"body\.columnDefinitions\[.*\]\.description",
+            r"body.*\.columnDefinitions\[.*\]\.description",
             embedded='""|"The object\'s name"',
             real='".+"',
+        ),
+    ),
+    declared(
+        "empty-table",
+        "a table without rows has `[]`, where kube-apiserver has null for a few kinds",
+        Match(r"body\.rows", r"\[\]", "null", r"Table/of built-in kinds: GET roles"),
+    ),
+    declared(
+        "table-v1beta1",
+        "tables are meta.k8s.io/v1 only; v1beta1 is deprecated, and clients that ask for it take v1 too",
+        Match(r"code", "406", "200", steps=OLD_TABLE),
+        Match(
+            r"body\.(apiVersion|code|columnDefinitions|kind|message|metadata\..*|reason|rows|status)",
+            steps=OLD_TABLE,
         ),
     ),
 ]

@@ -11,6 +11,7 @@ from parity.conversation import (
     talk,
     watch,
 )
+from parity.declared import Match, declared
 from parity.objects import configmap, widget
 
 MINE = "labelSelector=mine"
@@ -106,5 +107,19 @@ CONVERSATIONS = [
         get("configmaps/none?watch=true&timeoutSeconds=1"),
         watch("configmaps?timeoutSeconds=1&resourceVersion=0&labelSelector=none", 1),
         watch("configmaps?resourceVersion=${version}&limit=1&timeoutSeconds=1", 1),
+    ),
+]
+
+DECLARED = [
+    declared(
+        "watch-paths",
+        "`/api/v1/watch/...`, deprecated since Kubernetes 1.11, is not served",
+        Match(r"code|body|type", steps=r"watch/changes of a selection: GET /api/v1/watch/.*"),
+    ),
+    declared(
+        "watch-from-the-future",
+        "a watch from a version that is still to come ends with an error instead of waiting for it, so that "
+        "clients that outlived their world begin anew",
+        Match(r"body", r".*Too large resource version.*", r"\[\]", r"watch/.*resourceVersion=99999999.*"),
     ),
 ]

@@ -201,8 +201,10 @@ def test_only_some_of_a_stateful_set_may_change(registry: Registry) -> None:
 def test_a_workloads_selector_must_fit_its_template(registry: Registry, resource: str) -> None:
     with pytest.raises(Invalid, match="`selector` does not match template `labels`"):
         registry.create(resource, workload(selector={"matchLabels": {"a": "other"}}))
-    with pytest.raises(Invalid, match=r"spec\.selector: Required value"):
+    with pytest.raises(Invalid, match=r"spec\.selector: Required value|`selector` does not match"):
         registry.create(resource, workload(selector=None))
+    with pytest.raises(Invalid, match=r"spec\.selector: Invalid value: \{\}: empty selector is invalid for "):
+        registry.create(resource, workload(selector={}))
     with pytest.raises(Invalid, match=r'spec.template.spec.restartPolicy: Unsupported value: "Never"'):
         registry.create(resource, workload(template=merge(TEMPLATE, {"spec": {"restartPolicy": "Never"}})))
 
