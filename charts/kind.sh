@@ -26,7 +26,7 @@ LOG=$RESULTS/$CLUSTER.log
 
 # --- what a person sees -------------------------------------------------------------------------------------------
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 
 fail() {
   printf '%s\n' "$@" >&2
@@ -164,6 +164,25 @@ ensure_cluster() {
   say "cluster $CLUSTER is there: upgrading what is in it"
 }
 
+nodes_ready() { kubectl --context "$CONTEXT" wait --for=condition=Ready nodes --all --timeout=180s; }
+
+# kind's own wait is for the control plane alone. What keeps the others from being ready is mostly the kernel's
+# bound for one user's watches of files, which all nodes share.
+explain_unready_nodes() {
+  local limit
+  {
+    kubectl --context "$CONTEXT" --request-timeout 10s get nodes
+    kubectl --context "$CONTEXT" --request-timeout 10s -n kube-system get pods --field-selector status.phase!=Succeeded
+  } 2>&1 | sed 's/^/    /' >&2
+  limit=$(cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null || say 8192)
+  if [ "$limit" -lt 512 ]; then
+    say "  fs.inotify.max_user_instances is $limit here, little for a cluster of four nodes (\"too many open files\"):" \
+      "    sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=524288" \
+      "    make kind-down kind-up" >&2
+  fi
+  fail "  more:  make kind-logs"
+}
+
 # host_url NODE_PORT: where this machine's browsers reach a node port, as the cluster was made; empty if nowhere.
 host_url() {
   local port
@@ -244,6 +263,7 @@ up() {
   need docker kind kubectl helm
   ensure_cluster
   step "building $IMAGE" build_image || exit 1
+  step "waiting until all nodes are ready" nodes_ready || explain_unready_nodes
   step "loading it into the nodes" load_image || exit 1
   step "installing the chart, waiting until all is ready" install_chart || explain_failed_install
   kubectl config set-context "$CONTEXT" --namespace "$SYSTEMS_NAMESPACE" >>"$LOG"

@@ -1,4 +1,4 @@
-"""The image of `make kind-load` and `make kind-up`, as its user meets it. These tests build none themselves."""
+"""The image of `make kind-load` and `make kind-up`, as its user meets it. No test builds one."""
 
 import json
 import re

@@ -51,6 +51,7 @@ case "$name $*" in
     cat >"$STATE/config"; echo "$4" >>"$STATE/clusters"
     [ -z "$SLOW" ] || { touch "$STATE/creating"; sleep 30; } ;;
   "kind delete cluster"*) rm -f "$STATE/clusters" ;;
+  "kubectl "*" wait "*) [ -z "$NODES_DOWN" ] || { echo "timed out waiting"; exit 1; } ;;
   "kubectl "*/readyz) [ -z "$API_DEAD" ] ;;
   "kubectl "*) [ -z "$API_DEAD" ] || { echo "connection refused" >&2; exit 1; } ;;
   "helm upgrade"*) [ -z "$HELM_SAYS" ] || { echo "$HELM_SAYS"; exit 1; } ;;
@@ -246,6 +247,16 @@ def test_a_cluster_whose_api_is_dead_is_not_built_for(bench: Bench) -> None:
     assert code == 1
     assert "make kind-down kind-up" in output
     assert not bench.calls("docker build")
+
+
+def test_nodes_that_never_get_ready_are_told_with_the_kernels_bound(bench: Bench) -> None:
+    code, output = bench.run("up", NODES_DOWN="1")
+    assert code == 1
+    assert "timed out waiting" in output
+    assert not bench.calls("kind load")
+    bound = Path("/proc/sys/fs/inotify/max_user_instances")
+    if bound.exists():
+        assert ("sysctl fs.inotify" in output) == (int(bound.read_text()) < 512)
 
 
 def test_an_interrupted_creation_leaves_no_half_made_cluster(bench: Bench) -> None:
