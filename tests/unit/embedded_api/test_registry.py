@@ -119,7 +119,7 @@ def test_metadata_of_the_server_cannot_be_written(registry: Registry) -> None:
     forged = {"creationTimestamp": then, "generation": 99, "deletionTimestamp": then}
     changed = registry.update("configmaps", {**made, "metadata": {**made["metadata"], **forged}})
     assert changed["metadata"] == made["metadata"]
-    with pytest.raises(Invalid, match="metadata.uid: .*field is immutable"):
+    with pytest.raises(Invalid, match=r"metadata\.uid: .*field is immutable"):
         registry.patch("configmaps", "default", "c", {"metadata": {"uid": "other"}})
 
 
