@@ -128,7 +128,9 @@ async def test_a_load_that_is_told_to_finish_says_so(
     await started(lab, until)
     await lab.services.loads.finish(NAMESPACE, "demo")
     await until(lambda: phase(lab) == "Finished")
-    size = await lab.services.loads.fetch_history(NAMESPACE, "demo", tmp_path / "history.ndjson", longest=10**6)
+    size = await lab.services.loads.fetch_history(
+        NAMESPACE, "demo", tmp_path / "history.ndjson", longest=10**6
+    )
     assert (tmp_path / "history.ndjson").read_bytes() == b'{"a": 1}\n'
     assert size == 9
     assert load.finished == 1
