@@ -107,7 +107,7 @@ def embedded_side(crds: Sequence[Object]) -> Iterator[Side]:
             trust_env=False,
         ) as http:
             side = Side("embedded", http)
-            _install(side, crds)
+            _install(side, crds, [])
             yield side
     finally:
         server.stop()
@@ -134,7 +134,7 @@ def own_server_side(folder: Path, crds: Sequence[Object]) -> Iterator[Side]:
         ) as http:
             side = Side("real", http)
             # Before the controllers, which look only now and then for kinds that are new.
-            _install(side, crds)
+            _install(side, crds, [])
             server.start_controllers()
             yield side
     finally:
@@ -143,25 +143,30 @@ def own_server_side(folder: Path, crds: Sequence[Object]) -> Iterator[Side]:
 
 @contextmanager
 def cluster_side(context: str, crds: Sequence[Object], namespaces: Sequence[str]) -> Iterator[Side]:
-    """The cluster of a kubeconfig's context. The CRDs, and the namespaces of the list as it is at the end,
-    are deleted and waited for."""
+    """The cluster of a kubeconfig's context, for one session at a time. The CRDs, and the namespaces of the
+    list as it is at the end, are deleted and waited for."""
     config = KubeConfig.from_env().get(context)
     assert config is not None, f"the kubeconfig has no context {context}"
     with Client(config, ConnectionParams(timeout=httpx.Timeout(TIMEOUT_S), trust_env=False)) as http:
         side = Side("real", http, shared=True)
+        made: list[str] = []
         try:
-            _install(side, crds)
+            _install(side, crds, made)
             yield side
         finally:
             _await_gone(http, [f"/api/v1/namespaces/{name}" for name in namespaces])
-            _await_gone(http, [f"{CRDS}/{crd['metadata']['name']}" for crd in crds])
+            _await_gone(http, made)
 
 
-def _install(side: Side, crds: Sequence[Object]) -> None:
-    """Creates CRDs and waits until their objects can be listed."""
+def _install(side: Side, crds: Sequence[Object], made: list[str]) -> None:
+    """Creates CRDs and waits until their objects can be listed.
+
+    `made` gets the path of each: one that is there already belongs to another session, which keeps it.
+    """
     for crd in crds:
-        made = side.http.post(CRDS, json=crd)
-        assert made.status_code == 201, f"{side.name}: {made.text}"
+        answer = side.http.post(CRDS, json=crd)
+        assert answer.status_code == 201, f"{side.name}, does another session use it? {answer.text}"
+        made.append(f"{CRDS}/{crd['metadata']['name']}")
     deadline = time.monotonic() + STARTS_WITHIN_S
     for crd in crds:
         spec = crd["spec"]

@@ -24,7 +24,6 @@ from faultlab_embedded.store.errors import (
     BadRequest,
     Forbidden,
     GatewayTimeout,
-    MethodNotAllowed,
     NotFound,
     PatchFailed,
     Undecodable,
@@ -436,7 +435,9 @@ class Registry:
         if kind.custom:
             crd = self._records.get(CRDS, {}).get(("", kind.key))
             if crd is not None and "deletionTimestamp" in crd.decode()["metadata"]:
-                raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
+                why = "create not allowed while custom resource definition is terminating"
+                details = {"name": name, "group": kind.group, "kind": kind.plural}
+                raise Forbidden(f'{kind.key} "{name}" is forbidden: {why}', details=details)
         if not kind.namespaced:
             return
         found = self._records.get(NAMESPACES, {}).get(("", namespace))

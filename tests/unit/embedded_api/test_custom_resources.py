@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faultlab_embedded.store.errors import ApiError, BadRequest, Invalid, MethodNotAllowed, NotFound
+from faultlab_embedded.store.errors import ApiError, BadRequest, Forbidden, Invalid, NotFound
 from faultlab_embedded.store.open import open_registry
 from faultlab_embedded.store.registry import Registry, Write
 
@@ -81,7 +81,7 @@ def test_deleting_a_crd_takes_its_objects_and_waits_for_their_finalizers() -> No
     registry.update(THINGS, obj)
     assert registry.delete(CRDS, None, THINGS) is not None
     assert [item["metadata"]["name"] for item in registry.list(THINGS)] == ["held"]
-    with pytest.raises(MethodNotAllowed, match="terminating"):
+    with pytest.raises(Forbidden, match="create not allowed while custom resource definition is terminating"):
         make(registry, {}, "late")
     registry.patch(THINGS, "default", "held", {"metadata": {"finalizers": None}})
     with pytest.raises(NotFound):

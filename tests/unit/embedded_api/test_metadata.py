@@ -63,7 +63,7 @@ def test_an_object_that_is_going_keeps_its_grace_period_and_its_name(registry: R
     registry.delete("configmaps", "default", "c", grace_seconds=-5)
     with pytest.raises(Invalid, match=r"deletionGracePeriodSeconds: Invalid value: 7: field is immutable"):
         registry.patch("configmaps", "default", "c", {"metadata": {"deletionGracePeriodSeconds": 7}})
-    with pytest.raises(AlreadyExists, match='^object is being deleted: configmaps "c" already exists'):
+    with pytest.raises(AlreadyExists, match=r'^object is being deleted: configmaps "c" already exists'):
         registry.create("configmaps", config())
 
 
