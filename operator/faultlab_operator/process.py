@@ -108,8 +108,7 @@ class Operator:
         working, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
         await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
-        if not working.done():
-            working.cancel()
+        working.cancel()  # of no effect on work that has ended
         with suppress(asyncio.CancelledError):
             await working
 
