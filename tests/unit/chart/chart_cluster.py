@@ -33,11 +33,26 @@ class Cluster:
         )
 
     def install(self, values: Object | None = None, *arguments: str) -> str:
-        """Installs or upgrades; gives what Helm says."""
+        """Installs or upgrades, and waits until the roles are in force; gives what Helm says."""
         command = ["upgrade", "--install", "faultlab", str(CHART), "--create-namespace", "--values", "-"]
+        command.append("--reset-values")  # else an upgrade without values has those of the last one
         done = self.helm(*command, *arguments, values=values)
         assert done.returncode == 0, done.stderr
+        if not arguments:
+            served = (values or {}).get("operator", {}).get("watchNamespaces", [])
+            self.api.until(lambda: self._roles_are_in_force(served))
         return done.stdout
+
+    def _roles_are_in_force(self, served: list[str]) -> bool:
+        """The server learns of roles and bindings a moment after they were written."""
+        operator, agent = "faultlab-operator", "faultlab-agent"
+        return (
+            self.may(operator, "create", "pods", namespace="somebody-elses") is not bool(served)
+            and all(self.may(operator, "create", "pods", namespace=name) for name in served)
+            and self.may(operator, "list", "pods", namespace=NAMESPACE)
+            and self.may(operator, "create", "secrets", namespace=NAMESPACE)
+            and self.may(agent, "get", "namespaces", namespace=NAMESPACE, name=NAMESPACE)
+        )
 
     def uninstall(self) -> None:
         done = self.helm("uninstall", "faultlab")
