@@ -24,6 +24,7 @@ from faultlab_embedded.apiserver.shapes import shape_of
 from faultlab_embedded.apiserver.target import Target, flag, integer, write_of
 from faultlab_embedded.apiserver.twice import fields_given_twice
 from faultlab_embedded.apiserver.watching import WatchStream
+from faultlab_embedded.store.deletion import JOBS, ORPHANS_WARNING
 from faultlab_embedded.store.errors import (
     ApiError,
     BadRequest,
@@ -185,9 +186,10 @@ class Objects:
         resource, name = _storage(target), _name(target)
         left = self._registry.remove(resource, target.namespace, name, options, write)
         shown = show_as(target.resource, target.version, left.obj)
+        told = [ORPHANS_WARNING] if resource == JOBS and options.propagation is None else []
         if left.gone and not target.resource.returns_deleted:
-            return reply_object(_deleted(target, shown), as_yaml=want.yaml)
-        return reply_object(shown, status=200, as_yaml=want.yaml)
+            return reply_object(_deleted(target, shown), as_yaml=want.yaml, warnings=told)
+        return reply_object(shown, status=200, as_yaml=want.yaml, warnings=told)
 
     async def _delete_collection(self, request: web.Request, target: Target) -> web.StreamResponse:
         want = accepted(request)
@@ -272,7 +274,7 @@ async def _delete_options(request: web.Request) -> DeleteOptions:
     preconditions = options.get("preconditions") or {}
     return DeleteOptions(
         grace_seconds=grace,
-        propagation=propagation or "Background",
+        propagation=propagation or None,
         uid=preconditions.get("uid"),
         version=preconditions.get("resourceVersion"),
         dry_run=bool(options.get("dryRun")),

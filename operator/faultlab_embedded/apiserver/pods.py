@@ -56,6 +56,8 @@ class Pods:
         body = await read_body(request, expected="Eviction")
         name = target.name or ""
         pod = self._registry.get("pods", target.namespace, name)
+        if (body.get("metadata") or {}).get("name", name) != name:
+            raise BadRequest("name in URL does not match name in Eviction object")
         write = write_of(request)
         if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed", "Pending"):
             self._check_budgets(pod)
@@ -63,7 +65,8 @@ class Pods:
         grace = options.get("gracePeriodSeconds")
         self._registry.remove("pods", target.namespace, name, DeleteOptions(grace_seconds=grace), write)
         return reply_object(
-            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201},
+            status=201,
         )
 
     def _check_budgets(self, pod: Object) -> None:

@@ -21,6 +21,8 @@ from faultlab_embedded.store.registry import Registry
 Object = Mapping[str, Any]
 RESOURCE = "deployments.apps"
 HASH_LABEL = "pod-template-hash"
+_DESIRED = "deployment.kubernetes.io/desired-replicas"
+_MOST = "deployment.kubernetes.io/max-replicas"
 REVISION = "deployment.kubernetes.io/revision"
 _DEFAULT_HISTORY = 10
 
@@ -89,6 +91,10 @@ class DeploymentReconciler:
         template["metadata"] = {**template_meta, "labels": labels}
         selector = spec.get("selector") or {}
         match = {**(selector.get("matchLabels") or {}), HASH_LABEL: digest}
+        first = _first_replicas(obj, sets)
+        set_spec: dict[str, Any] = {"replicas": first, "selector": {**selector, "matchLabels": match}}
+        if seconds := spec.get("minReadySeconds"):
+            set_spec["minReadySeconds"] = seconds
         made = self._registry.create(
             REPLICA_SETS,
             {
@@ -98,17 +104,14 @@ class DeploymentReconciler:
                     "name": f"{meta['name']}-{digest}",
                     "namespace": meta["namespace"],
                     "labels": labels,
-                    "annotations": {REVISION: revision},
+                    "annotations": {REVISION: revision, **_sizes(obj)},
                     "ownerReferences": [owner_reference(obj)],
                 },
-                "spec": {
-                    "replicas": 0,
-                    "minReadySeconds": int(spec.get("minReadySeconds") or 0),
-                    "selector": {**selector, "matchLabels": match},
-                    "template": template,
-                },
+                "spec": {**set_spec, "template": template},
             },
         )
+        if first:
+            self._tell_scaled(obj, made["metadata"]["name"], 0, first)
         change = {"metadata": {"annotations": {REVISION: revision}}}
         self._registry.patch(RESOURCE, meta["namespace"], meta["name"], change)
         return made
@@ -136,7 +139,7 @@ class DeploymentReconciler:
     def _roll(
         self, obj: Object, new: Object, old: Sequence[Object], wanted: int, rolling: Mapping[str, Any]
     ) -> None:
-        surge = absolute(rolling.get("maxSurge"), wanted, "25%", up=True)
+        surge = _surge(obj)
         unavailable = absolute(rolling.get("maxUnavailable"), wanted, "25%", up=False)
         if not surge and not unavailable:
             unavailable = 1
@@ -162,9 +165,13 @@ class DeploymentReconciler:
         if before == count:
             return
         meta = replica_set["metadata"]
-        self._registry.patch(REPLICA_SETS, meta["namespace"], meta["name"], {"spec": {"replicas": count}})
+        change = {"spec": {"replicas": count}, "metadata": {"annotations": _sizes(obj)}}
+        self._registry.patch(REPLICA_SETS, meta["namespace"], meta["name"], change)
+        self._tell_scaled(obj, meta["name"], before, count)
+
+    def _tell_scaled(self, obj: Object, replica_set: str, before: int, count: int) -> None:
         way = "up" if count > before else "down"
-        text = f"Scaled {way} replica set {meta['name']} from {before} to {count}"
+        text = f"Scaled {way} replica set {replica_set} from {before} to {count}"
         self._recorder.normal(obj, "ScalingReplicaSet", text)
 
     def _prune(self, obj: Object, new: Object | None) -> None:
@@ -192,17 +199,20 @@ class DeploymentReconciler:
         }
         counts["updatedReplicas"] = sum(int((s.get("status") or {}).get("replicas") or 0) for s in new)
         wanted = _replicas(obj)
-        counts["unavailableReplicas"] = max(0, wanted - counts["availableReplicas"])
+        every = sum(_replicas(s) for s in sets)
+        counts["unavailableReplicas"] = max(0, every - counts["availableReplicas"])
         status: dict[str, Any] = {key: value for key, value in counts.items() if value}
         status["observedGeneration"] = obj["metadata"].get("generation", 1)
-        status["conditions"] = _conditions(obj, counts, wanted)
+        status["conditions"] = _conditions(obj, counts, wanted, new)
         pods.set_status(self._registry, RESOURCE, obj, status)
 
 
-def _conditions(obj: Object, counts: Mapping[str, int], wanted: int) -> list[dict[str, Any]]:
+def _conditions(
+    obj: Object, counts: Mapping[str, int], wanted: int, new: Sequence[Object]
+) -> list[dict[str, Any]]:
     rolling = (obj["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     may_miss = absolute(rolling.get("maxUnavailable"), wanted, "25%", up=False)
-    name = obj["metadata"]["name"]
+    what = f'ReplicaSet "{new[0]["metadata"]["name"]}"' if new else f'Deployment "{obj["metadata"]["name"]}"'
     enough = counts["availableReplicas"] >= wanted - may_miss
     done = counts["updatedReplicas"] == wanted == counts["availableReplicas"] == counts["replicas"]
     minimum = (
@@ -211,9 +221,9 @@ def _conditions(obj: Object, counts: Mapping[str, int], wanted: int) -> list[dic
         else ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     )
     progress = (
-        ("True", "NewReplicaSetAvailable", f'Deployment "{name}" has successfully progressed.')
+        ("True", "NewReplicaSetAvailable", f"{what} has successfully progressed.")
         if done
-        else ("True", "ReplicaSetUpdated", f'Deployment "{name}" is progressing.')
+        else ("True", "ReplicaSetUpdated", f"{what} is progressing.")
     )
     before = {c["type"]: c for c in (obj.get("status") or {}).get("conditions") or ()}
     conditions = []
@@ -232,6 +242,29 @@ def _conditions(obj: Object, counts: Mapping[str, int], wanted: int) -> list[dic
             }
         )
     return conditions
+
+
+def _surge(obj: Object) -> int:
+    """Pods that a rolling update may have beyond the wanted ones."""
+    strategy = obj["spec"].get("strategy") or {}
+    if strategy.get("type") == "Recreate":
+        return 0
+    rolling = strategy.get("rollingUpdate") or {}
+    return absolute(rolling.get("maxSurge"), _replicas(obj), "25%", up=True)
+
+
+def _sizes(obj: Object) -> dict[str, str]:
+    """What Kubernetes notes in a Deployment's ReplicaSets, for scaling in proportion."""
+    wanted = _replicas(obj)
+    return {_DESIRED: str(wanted), _MOST: str(wanted + _surge(obj))}
+
+
+def _first_replicas(obj: Object, sets: Sequence[Object]) -> int:
+    """With how many replicas a new ReplicaSet begins; Recreate waits for the old pods to go."""
+    wanted, held = _replicas(obj), sum(map(_replicas, sets))
+    if (obj["spec"].get("strategy") or {}).get("type") == "Recreate" and sets:
+        return 0
+    return max(0, min(wanted, wanted + _surge(obj) - held))
 
 
 def _replicas(obj: Object) -> int:

@@ -73,12 +73,18 @@ class JobReconciler:
             again = _backoff_left(held, failed)
             if again is None:
                 active += self._create_missing(obj, len(active), succeeded)
-        status: dict[str, Any] = {"startTime": start_time, "ready": sum(map(pods.is_ready, active))}
+        status: dict[str, Any] = {
+            "startTime": start_time,
+            "ready": sum(map(pods.is_ready, active)),
+            "terminating": sum(map(pods.is_terminating, held)),
+            "uncountedTerminatedPods": {},
+        }
         counts = {"active": len(active), "succeeded": succeeded, "failed": failed}
         status.update({key: count for key, count in counts.items() if count})
         if outcome:
             kind, reason, message = outcome
-            status["conditions"] = [_condition(kind, reason, message)]
+            decided = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
+            status["conditions"] = [_condition(each, reason, message) for each in (decided, kind)]
             if kind == "Complete":
                 status["completionTime"] = now()
             record = self._recorder.normal if kind == "Complete" else self._recorder.warning

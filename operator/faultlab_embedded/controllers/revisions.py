@@ -41,6 +41,7 @@ def update_revision(registry: Registry, owner: Object, hash_label_is_name: bool)
                         **((template.get("metadata") or {}).get("labels") or {}),
                         _OWN_HASH_LABEL if hash_label_is_name else HASH_LABEL: digest,
                     },
+                    **({"annotations": noted} if (noted := owner["metadata"].get("annotations")) else {}),
                     "ownerReferences": [owner_reference(owner)],
                 },
                 # As a strategic merge patch, which `kubectl rollout undo` sends back.

@@ -8,6 +8,13 @@ from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.strategy import Object
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
+_BUDGET = {
+    "MinAvailable": "minAvailable",
+    "Selector": "selector",
+    "MaxUnavailable": "maxUnavailable",
+    "UnhealthyPodEvictionPolicy": "unhealthyPodEvictionPolicy",
+}
+"""Fields as Go names them, in its order, for errors that show the whole."""
 _ROLE_REFERENCE = {"APIGroup": "apiGroup", "Kind": "kind", "Name": "name"}
 
 
@@ -27,7 +34,8 @@ class DisruptionBudgetStrategy(BuiltinStrategy):
         errors = []
         if len(both) == 2:
             detail = "minAvailable and maxUnavailable cannot be both set"
-            errors.append(FieldError.invalid("spec", both, detail))
+            shown = {name: spec.get(field) for name, field in _BUDGET.items()}
+            errors.append(FieldError.invalid("spec", shown, detail))
         for key, value in both.items():
             if isinstance(value, int):
                 errors += at_least(f"spec.{key}", value)

@@ -14,16 +14,22 @@ FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _FINALIZERS = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": None}
 DEFAULT_GRACE_S = 30
+JOBS = "jobs.batch"
+ORPHANS_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove "
+    "them or set propagationPolicy=Orphan to suppress this warning"
+)
 _CONTAINERS = ("namespaces", "customresourcedefinitions.apiextensions.k8s.io")
 """What holds other objects, has a deletion of its own in Kubernetes and says nothing of a grace period."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """What a delete asks for. `uid` and `version` are preconditions."""
+    """What a delete asks for. `uid` and `version` are preconditions; without a `propagation` it is the one
+    that an earlier delete asked for, else the kind's."""
 
     grace_seconds: int | None = None
-    propagation: str = "Background"
+    propagation: str | None = None
     uid: str | None = None
     version: str | None = None
     dry_run: bool = False
@@ -61,7 +67,7 @@ def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: b
     second delete, never lengthened.
     """
     meta = obj["metadata"]
-    _set_propagation(meta, options.propagation)
+    _set_propagation(meta, options.propagation or default_propagation(resource, meta))
     grace = grace_seconds(resource, obj, options.grace_seconds)
     if "deletionTimestamp" in meta:
         grace = min(grace, int(meta.get("deletionGracePeriodSeconds") or 0))
@@ -81,6 +87,14 @@ def mark(resource: str, obj: Object, options: DeleteOptions, *, holds_content: b
     if resource not in _CONTAINERS:
         meta["deletionGracePeriodSeconds"] = grace
     return False
+
+
+def default_propagation(resource: str, meta: Object) -> str:
+    """What becomes of an object's dependents when nobody says it: only Jobs orphan theirs."""
+    for propagation in ("Orphan", "Foreground"):
+        if _FINALIZERS[propagation] in (meta.get("finalizers") or ()):
+            return propagation
+    return "Orphan" if resource == JOBS else "Background"
 
 
 def may_go(meta: Object) -> bool:

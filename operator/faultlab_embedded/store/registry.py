@@ -73,7 +73,7 @@ class Write:
 
 
 PLAIN = Write()
-BACKGROUND = DeleteOptions()
+BACKGROUND = DeleteOptions(propagation="Background")
 
 
 class Registry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.conversation import delete, get, json_patch, merge_patch, post, put, talk, watch
-from parity.samples import claim_template, config_map, crd, custom, going, pod_spec, workload
+from parity.samples import claim_template, config_map, crd, custom, going, pod_spec, template, workload
 
 KEPT = "parity.example.dev/kept"
 MORE = "parity.example.dev/more"
@@ -72,6 +72,7 @@ PROPAGATION = talk(
     delete("configmaps/a?propagationPolicy=Foreground"),
     delete("configmaps/a?propagationPolicy=Background"),
     delete("configmaps/a?propagationPolicy=Orphan"),
+    delete("configmaps/a"),
     merge_patch("configmaps/a", {"metadata": {"finalizers": None}}),
     get("configmaps/a", until={"code": 404}),
     post("configmaps", config_map("b")),
@@ -82,6 +83,23 @@ PROPAGATION = talk(
     post("configmaps", config_map("c")),
     delete("configmaps/c", _options(orphanDependents=False)),
     get("configmaps/c", until={"code": 404}),
+)
+JOBS = talk(
+    "deletion with finalizers",
+    "jobs",
+    post(
+        "jobs",
+        {"metadata": {"name": "a"}, "spec": {"suspend": True, "template": template(restartPolicy="Never")}},
+    ),
+    delete("jobs/a?dryRun=All"),
+    delete("jobs/a"),
+    get("jobs/a", until={"code": 404}),
+    post(
+        "jobs",
+        {"metadata": {"name": "b"}, "spec": {"suspend": True, "template": template(restartPolicy="Never")}},
+    ),
+    delete("jobs/b?propagationPolicy=Background"),
+    without=("status",),
 )
 PRECONDITIONS = talk(
     "deletion with finalizers",
@@ -175,4 +193,4 @@ CONTAINERS = talk(
     cleanup=("/api/v1/namespaces/${ns}-inner",),
 )
 CRDS = [HELD]
-CONVERSATIONS = [FINALIZERS, WAYS, PROPAGATION, PRECONDITIONS, GRACE, COLLECTIONS, EVENTS, CONTAINERS]
+CONVERSATIONS = [FINALIZERS, WAYS, PROPAGATION, JOBS, PRECONDITIONS, GRACE, COLLECTIONS, EVENTS, CONTAINERS]

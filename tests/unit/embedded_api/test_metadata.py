@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from faultlab_embedded.apiserver.twice import fields_given_twice
+from faultlab_embedded.store.deletion import DeleteOptions
 from faultlab_embedded.store.errors import AlreadyExists, BadRequest, Forbidden, Invalid
 from faultlab_embedded.store.open import open_registry
 from faultlab_embedded.store.registry import Registry, Write
@@ -65,6 +66,20 @@ def test_an_object_that_is_going_keeps_its_grace_period_and_its_name(registry: R
         registry.patch("configmaps", "default", "c", {"metadata": {"deletionGracePeriodSeconds": 7}})
     with pytest.raises(AlreadyExists, match=r'^object is being deleted: configmaps "c" already exists'):
         registry.create("configmaps", config())
+
+
+def test_dependents_are_orphaned_unasked_by_jobs_and_after_a_delete_that_asked(registry: Registry) -> None:
+    pod = {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}
+    registry.create("jobs.batch", {"metadata": {"name": "j"}, "spec": {"template": {"spec": pod}}})
+    left = registry.remove("jobs.batch", "default", "j", DeleteOptions())
+    assert left.obj["metadata"]["finalizers"] == ["orphan"]
+    registry.create("configmaps", config(finalizers=[KEPT]))
+    assert registry.remove("configmaps", "default", "c", DeleteOptions()).obj["metadata"]["finalizers"] == [
+        KEPT
+    ]
+    registry.remove("configmaps", "default", "c", DeleteOptions(propagation="Orphan"))
+    again = registry.remove("configmaps", "default", "c", DeleteOptions())
+    assert again.obj["metadata"]["finalizers"] == [KEPT, "orphan"]
 
 
 def test_a_namespace_that_ends_says_so_with_a_cause(registry: Registry) -> None:
