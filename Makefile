@@ -8,7 +8,7 @@ OUT ?=
 KIND_CLUSTER ?= faultlab
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit e2e soak lint format types generate lock benchmarks clean \
+.PHONY: help install demo test unit parity e2e soak lint format types generate lock benchmarks clean \
   golden kind-up kind-load test-kind kind-down kind-logs
 
 help: ## Show this list
@@ -28,10 +28,13 @@ $(STAMP): pyproject.toml
 demo: install ## Cut the leader off, watch it fail over, read the verdict (SCENARIO=FILE for another one)
 	@$(BIN)/faultlab run $(SCENARIO) $(if $(OUT),--out $(OUT))
 
-test: unit e2e ## Every test but the repeated ones: units, simulations, end to end
+test: unit parity e2e ## Every test but the repeated ones: units, simulations, end to end
 
 unit: install ## Only the tests that need no world, two at a time
 	$(BIN)/pytest -n 2 --dist loadfile -m "not soak and not e2e" tests/unit
+
+parity: install ## Compare the embedded API with a kube-apiserver, where this machine has its programs
+	$(BIN)/pytest -m parity tests/parity
 
 e2e: install ## Only the tests that run the embedded world, one at a time: they measure
 	$(BIN)/pytest -m "e2e and not soak"

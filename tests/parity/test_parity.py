@@ -15,7 +15,8 @@ from parity.book import ALL_DECLARED, CONVERSATIONS
 from parity.conversation import CATEGORIES, Conversation
 from parity.player import Found
 
-pytestmark = pytest.mark.parity
+# The session's servers start in the first test and go in the last, which waits for namespaces on a cluster.
+pytestmark = [pytest.mark.parity, pytest.mark.timeout(600)]
 DOCS = Path(__file__).parents[2] / "docs" / "embedded.md"
 AT_LEAST_IN_ALL = 150
 AT_LEAST_IN_EACH = 10

@@ -42,7 +42,8 @@ CONVERSATIONS = [
         post("deployments", workload("Deployment", "d")),
         post("replicasets", workload("ReplicaSet", "r")),
         table("statefulsets"),
-        table("deployments"),
+        # Its revision is the controller's to write.
+        table("deployments", until=lambda _, body: "annotations" in body["rows"][0]["object"]["metadata"]),
         table("replicasets/r"),
         table("daemonsets"),
         post(
