@@ -56,6 +56,37 @@ async def test_discovery_lists_resources_with_their_subresources(api: Any) -> No
     assert (await api.call("GET", "/apis/nothing.dev"))[0] == 404
 
 
+async def test_aggregated_discovery_says_in_one_document_what_the_others_say(api: Any) -> None:
+    kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    groups = (await api.ok("GET", "/apis", headers={"Accept": f"{kind},application/json"}))["items"]
+    assert [item["metadata"]["name"] for item in groups] == [
+        group["name"] for group in (await api.ok("GET", "/apis"))["groups"]
+    ]
+    for item in groups:
+        for version in item["versions"]:
+            path = f"/apis/{item['metadata']['name']}/{version['version']}"
+            plain = {entry["name"]: entry["verbs"] for entry in (await api.ok("GET", path))["resources"]}
+            nested = {entry["resource"]: entry["verbs"] for entry in version["resources"]} | {
+                f"{entry['resource']}/{below['subresource']}": below["verbs"]
+                for entry in version["resources"]
+                for below in entry.get("subresources", [])
+            }
+            assert nested == plain
+
+
+async def test_what_a_kind_is_stored_as_is_hashed_as_kubernetes_hashes_it(api: Any) -> None:
+    # Seen at a kube-apiserver.
+    core = {entry["name"]: entry for entry in (await api.ok("GET", "/api/v1"))["resources"]}
+    assert core["configmaps"]["storageVersionHash"] == "qFsyl6wFWjQ="
+
+
+async def test_who_asks_for_endpoints_is_told_of_slices(api: Any) -> None:
+    async with api.http.get(f"{api.url}/api/v1/endpoints") as answer:
+        assert "EndpointSlice" in answer.headers["Warning"]
+    async with api.http.get(f"{api.url}/api/v1/pods") as answer:
+        assert "Warning" not in answer.headers
+
+
 async def test_openapi_names_each_kind_and_its_patch_takes_field_validation(api: Any) -> None:
     index = await api.ok("GET", "/openapi/v3")
     assert {"api/v1", "apis/apps/v1"} <= set(index["paths"])
@@ -292,6 +323,34 @@ async def test_tables_have_rows_with_metadata(api: Any, pod: Any) -> None:
     assert whole["rows"][0]["object"]["kind"] == "Pod"
 
 
+async def test_a_pods_row_says_when_it_is_over_and_how_often_init_containers_failed(
+    api: Any, pod: Any
+) -> None:
+    name = pod["metadata"]["name"]
+    waiting = {"name": "i", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    api.registry.patch("pods", "default", name, {"status": {"initContainerStatuses": [waiting]}}, "status")
+    row = (await api.ok("GET", f"/api/v1/namespaces/default/pods/{name}", headers=TABLE))["rows"][0]
+    assert row["cells"][2:4] == ["Init:CrashLoopBackOff", "2"]
+    assert "conditions" not in row
+    api.registry.patch("pods", "default", name, {"status": {"phase": "Failed"}}, "status")
+    row = (await api.ok("GET", f"/api/v1/namespaces/default/pods/{name}", headers=TABLE))["rows"][0]
+    assert [(item["type"], item["reason"]) for item in row["conditions"]] == [("Completed", "Failed")]
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [(CONFIGS, "PartialObjectMetadata"), (f"{CONFIGS}/c", "PartialObjectMetadataList")],
+)
+async def test_metadata_of_a_list_and_of_an_object_are_asked_for_apart(
+    api: Any, path: str, shape: str
+) -> None:
+    api.registry.create("configmaps", {"metadata": {"name": "c"}})
+    headers = {"Accept": f"application/json;as={shape};v=v1;g=meta.k8s.io"}
+    status, answer = await api.call("GET", path, headers=headers)
+    assert (status, answer["reason"]) == (406, "NotAcceptable")
+    assert f"you requested {shape}, but the requested object is" in answer["message"]
+
+
 async def test_a_slice_shows_its_ports_and_addresses(api: Any) -> None:
     addresses = [f"10.0.0.{number}" for number in range(1, 6)]
     piece = {
@@ -361,6 +420,9 @@ async def test_an_eviction_respects_the_budget(api: Any) -> None:
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
     assert (await api.call("POST", "/api/v1/namespaces/default/pods/p/eviction", eviction))[0] == 201
     assert api.registry.find("pods", "default", "p") is None
+    code, answer = await api.call("POST", "/api/v1/namespaces/default/pods/q/eviction", eviction)
+    assert (code, answer["message"]) == (400, "name in URL does not match name in Eviction object")
+    eviction["metadata"] = {"name": "q"}
     code, answer = await api.call("POST", "/api/v1/namespaces/default/pods/q/eviction", eviction)
     assert (code, answer["reason"]) == (429, "TooManyRequests")
     assert "disruption budget" in answer["message"]

@@ -91,6 +91,28 @@ async def test_an_object_that_leaves_the_selection_is_deleted_for_it(api: Any) -
     assert await watch.names(3) == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "b")]
 
 
+async def test_who_sees_an_object_no_more_is_told_how_it_was_last(api: Any) -> None:
+    watch = await api.watch(f"{CONFIGS}?labelSelector=app%3Dx")
+    make(api, "a", app="x")
+    api.registry.patch(
+        "configmaps", "default", "a", {"metadata": {"labels": {"app": "y"}}, "data": {"k": "v"}}
+    )
+    now = api.registry.get("configmaps", "default", "a")["metadata"]["resourceVersion"]
+    last = [await watch.next() for _ in range(2)][-1]
+    assert (last["type"], last["object"]["metadata"]["labels"]) == ("DELETED", {"app": "x"})
+    assert "data" not in last["object"]
+    assert last["object"]["metadata"]["resourceVersion"] == now
+
+
+async def test_a_deleted_object_still_has_the_finalizer_that_went_last(api: Any) -> None:
+    watch = await api.watch(CONFIGS)
+    api.registry.create("configmaps", {"metadata": {"name": "a", "finalizers": ["example.dev/x"]}})
+    api.registry.delete("configmaps", "default", "a")
+    api.registry.patch("configmaps", "default", "a", {"metadata": {"finalizers": []}})
+    last = [await watch.next() for _ in range(3)][-1]
+    assert (last["type"], last["object"]["metadata"]["finalizers"]) == ("DELETED", ["example.dev/x"])
+
+
 async def test_a_watch_of_one_name_sees_no_other(api: Any) -> None:
     watch = await api.watch(f"{CONFIGS}?fieldSelector=metadata.name%3Db")
     make(api, "a")
