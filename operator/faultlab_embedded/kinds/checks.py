@@ -12,7 +12,9 @@ from faultlab_embedded.store.selectors import match_labels
 from faultlab_embedded.store.strategy import Object
 
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_PORT_NAME = re.compile(r"(?=.{1,15}$)(?!.*--)[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_MOST_OF_PORT_NAME = 15
+_PORT_CHARS = re.compile(r"[-a-z0-9]+")
+_SMALL_LETTER = re.compile(r"[a-z]")
 
 
 def at_least(field: str, value: Any, least: int = 0) -> list[FieldError]:
@@ -40,10 +42,32 @@ def port_number(field: str, value: Any) -> list[FieldError]:
 
 def port_name(field: str, value: str) -> list[FieldError]:
     """That a port's name is an IANA service name."""
-    if _PORT_NAME.fullmatch(value) and not value.isdigit():
-        return []
-    detail = "must be at most 15 lower case alphanumeric characters or '-', with at least one letter"
-    return [FieldError.invalid(field, value, detail)]
+    wrong = {
+        "must be no more than 15 characters": len(value) > _MOST_OF_PORT_NAME,
+        "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)": not _PORT_CHARS.fullmatch(
+            value
+        ),
+        "must contain at least one letter (a-z)": not _SMALL_LETTER.search(value),
+        "must not contain consecutive hyphens": "--" in value,
+        "must not begin or end with a hyphen": value.startswith("-") or value.endswith("-"),
+    }
+    return [FieldError.invalid(field, value, text) for text, found in wrong.items() if found]
+
+
+def percentage(field: str, value: object, *, most: int | None = 100) -> list[FieldError]:
+    """That a value is a number that is not negative, or a percentage of at most `most`."""
+    if isinstance(value, int):
+        return at_least(field, value)
+    text = str(value)
+    if not (text.endswith("%") and text[:-1].isdigit()):
+        detail = (
+            "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%',"
+            " regex used for validation is '[0-9]+%')"
+        )
+        return [FieldError.invalid(field, text, detail)]
+    if most is not None and int(text[:-1]) > most:
+        return [FieldError.invalid(field, text, f"must not be greater than {most}%")]
+    return []
 
 
 def config_keys(field: str, values: Mapping[str, Any] | None) -> list[FieldError]:
@@ -52,11 +76,16 @@ def config_keys(field: str, values: Mapping[str, Any] | None) -> list[FieldError
         "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
         "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
     )
-    return [
-        FieldError.invalid(f"{field}[{key}]", key, text)
-        for key in values or {}
-        if not _CONFIG_KEY.fullmatch(key) or key in (".", "..")
-    ]
+    errors = []
+    for key in values or {}:
+        where = f"{field}[{key}]"
+        if not _CONFIG_KEY.fullmatch(key):
+            errors.append(FieldError.invalid(where, key, text))
+        if key in (".", ".."):
+            errors.append(FieldError.invalid(where, key, f"must not be '{key}'"))
+        elif key.startswith(".."):
+            errors.append(FieldError.invalid(where, key, "must not start with '..'"))
+    return errors
 
 
 def duplicates(field: str, items: Iterable[Object], key: str) -> list[FieldError]:

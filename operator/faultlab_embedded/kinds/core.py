@@ -7,7 +7,7 @@ from typing import Any
 
 from faultlab_embedded.kinds.base import BuiltinStrategy
 from faultlab_embedded.kinds.checks import config_keys, duplicates, immutable, one_of, port_name, port_number
-from faultlab_embedded.kinds.podchecks import check_resources
+from faultlab_embedded.schema import quantity
 from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError, Forbidden
 from faultlab_embedded.store.strategy import Object
@@ -47,7 +47,8 @@ class ServiceStrategy(BuiltinStrategy):
         spec.setdefault("sessionAffinity", "None")
         for port in spec.get("ports") or ():
             port.setdefault("protocol", "TCP")
-            port.setdefault("targetPort", port.get("port"))
+            if not port.get("targetPort"):
+                port["targetPort"] = port.get("port")
         if kind == "ExternalName":
             return
         asked = spec.get("clusterIP")
@@ -75,11 +76,17 @@ class ServiceStrategy(BuiltinStrategy):
         ports = spec.get("ports") or []
         if not ports and spec["type"] != "ExternalName" and not spec.get("clusterIP"):
             errors.append(FieldError.required("spec.ports"))
+        errors += one_of("spec.sessionAffinity", spec.get("sessionAffinity"), ("ClientIP", "None"))
         errors += duplicates("spec.ports", ports, "name")
         for index, port in enumerate(ports):
             path = f"spec.ports[{index}]"
-            if len(ports) > 1 and not port.get("name"):
+            if port.get("name"):
+                errors += names.label(f"{path}.name", port["name"])
+            elif len(ports) > 1:
                 errors.append(FieldError.required(f"{path}.name"))
+            if port.get("nodePort") and spec["type"] == "ClusterIP":
+                text = "may not be used when `type` is 'ClusterIP'"
+                errors.append(FieldError.forbidden(f"{path}.nodePort", text))
             errors += port_number(f"{path}.port", port.get("port", 0))
             errors += one_of(f"{path}.protocol", port["protocol"], ("SCTP", "TCP", "UDP"))
             target = port.get("targetPort")
@@ -136,15 +143,23 @@ def _check_frozen(obj: Object, old: Object | None, fields: tuple[str, ...]) -> l
 
 def check_claim(spec: Object, path: str) -> list[FieldError]:
     """Everything wrong with the spec of a claim."""
-    errors = []
-    if not spec.get("accessModes"):
+    errors, modes = [], spec.get("accessModes") or ()
+    if not modes:
         errors.append(FieldError.required(f"{path}.accessModes", "at least 1 access mode is required"))
-    for index, mode in enumerate(spec.get("accessModes") or ()):
-        errors += one_of(f"{path}.accessModes[{index}]", mode, _ACCESS_MODES)
-    resources = spec.get("resources") or {}
-    if not (resources.get("requests") or {}).get("storage"):
+    for mode in modes:
+        errors += one_of(f"{path}.accessModes", mode, _ACCESS_MODES)
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        text = "may not use ReadWriteOncePod with other access modes"
+        errors.append(FieldError.forbidden(f"{path}.accessModes", text))
+    storage = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    if storage is None:
         errors.append(FieldError.required(f"{path}.resources[storage]"))
-    return errors + check_resources(resources, f"{path}.resources")
+    elif quantity.parse(storage) <= 0:
+        text = "must be greater than zero"
+        errors.append(FieldError.invalid(f"{path}.resources[storage]", storage, text))
+    if spec.get("storageClassName"):
+        errors += names.subdomain(f"{path}.storageClassName", spec["storageClassName"])
+    return errors + one_of(f"{path}.volumeMode", spec.get("volumeMode"), ("Block", "Filesystem"))
 
 
 class PersistentVolumeClaimStrategy(BuiltinStrategy):

@@ -7,6 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from faultlab_embedded.kinds.checks import at_least, duplicates, one_of, port_name, port_number
+from faultlab_embedded.kinds.podparts import (
+    check_exec,
+    check_files,
+    check_hooks,
+    check_ids,
+    check_resource_names,
+    check_source,
+    check_tolerations,
+    within,
+)
 from faultlab_embedded.kinds.podspec import PROBES
 from faultlab_embedded.schema import quantity
 from faultlab_embedded.store import names
@@ -28,36 +38,23 @@ def check_spec(spec: Object | None, path: str, *, claims: Iterable[str] = ()) ->
     if not spec.get("containers"):
         errors.append(FieldError.required(f"{path}.containers"))
     taken: set[str] = set()
-    for listed in ("initContainers", "containers"):
+    for listed in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(listed) or ()):
             errors += _check_container(container, f"{path}.{listed}[{index}]", known, taken)
     errors += one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
     policies = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
     errors += one_of(f"{path}.dnsPolicy", spec.get("dnsPolicy"), policies)
-    errors += at_least(f"{path}.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), 1)
+    errors += within(f"{path}.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), 1)
     for name in ("hostname", "subdomain"):
         if spec.get(name):
             errors += names.label(f"{path}.{name}", spec[name])
-    errors += _check_tolerations(spec.get("tolerations") or [], f"{path}.tolerations")
+    errors += check_tolerations(spec.get("tolerations") or [], f"{path}.tolerations")
+    errors += check_ids(spec.get("securityContext") or {}, f"{path}.securityContext")
+    if spec.get("nodeName"):
+        errors += names.subdomain(f"{path}.nodeName", spec["nodeName"])
     if spec.get("serviceAccountName"):
         errors += names.subdomain(f"{path}.serviceAccountName", spec["serviceAccountName"])
     errors += names.label_errors(f"{path}.nodeSelector", spec.get("nodeSelector"))
-    return errors
-
-
-def _check_tolerations(tolerations: list[Object], path: str) -> list[FieldError]:
-    errors = []
-    for index, toleration in enumerate(tolerations):
-        where, effect = f"{path}[{index}]", toleration.get("effect", "")
-        if not toleration.get("key") and toleration.get("operator") != "Exists":
-            detail = (
-                'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            )
-            errors.append(FieldError.invalid(f"{where}.operator", toleration.get("operator", ""), detail))
-        if "tolerationSeconds" in toleration and effect != "NoExecute":
-            detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            errors.append(FieldError.invalid(f"{where}.effect", effect, detail))
-        errors += one_of(f"{where}.effect", effect, ("NoSchedule", "PreferNoSchedule", "NoExecute"))
     return errors
 
 
@@ -106,7 +103,9 @@ def _check_container(container: Object, path: str, volumes: set[Any], taken: set
     errors += _check_ports(container.get("ports") or [], f"{path}.ports")
     errors += _check_env(container.get("env") or [], f"{path}.env")
     errors += _check_mounts(container.get("volumeMounts") or [], f"{path}.volumeMounts", volumes)
+    errors += check_resource_names(container.get("resources") or {}, f"{path}.resources")
     errors += check_resources(container.get("resources") or {}, f"{path}.resources")
+    errors += check_hooks(container, path)
     for probe in PROBES:
         if probe in container:
             errors += _check_probe(container[probe], f"{path}.{probe}", exact=probe != "readinessProbe")
@@ -152,6 +151,7 @@ def _check_env(variables: list[Object], path: str) -> list[FieldError]:
                 "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
             )
             errors.append(FieldError.invalid(f"{where}.valueFrom", "", detail))
+        errors += check_source(source, f"{where}.valueFrom")
     return errors
 
 
@@ -161,8 +161,8 @@ def _check_mounts(mounts: list[Object], path: str, volumes: set[Any]) -> list[Fi
         where = f"{path}[{index}]"
         if not mount.get("name"):
             errors.append(FieldError.required(f"{where}.name"))
-        elif mount["name"] not in volumes:
-            errors.append(FieldError.not_found(f"{where}.name", mount["name"]))
+        if mount.get("name", "") not in volumes:
+            errors.append(FieldError.not_found(f"{where}.name", mount.get("name", "")))
         place = mount.get("mountPath")
         if not place:
             errors.append(FieldError.required(f"{where}.mountPath"))
@@ -185,6 +185,7 @@ def _check_volumes(volumes: list[Object], path: str) -> list[FieldError]:
             errors.append(FieldError.required(where, "must specify a volume type"))
         for extra in sources[1:]:
             errors.append(FieldError.forbidden(f"{where}.{extra}", "may not specify more than 1 volume type"))
+        errors += check_files(volume, where)
         if "configMap" in volume and not volume["configMap"].get("name"):
             errors.append(FieldError.required(f"{where}.configMap.name"))
         if "secret" in volume and not volume["secret"].get("secretName"):
@@ -220,7 +221,7 @@ def check_resources(resources: Object, path: str) -> list[FieldError]:
 
 def _check_probe(probe: Object, path: str, *, exact: bool) -> list[FieldError]:
     handlers = [name for name in _HANDLERS if name in probe]
-    errors: list[FieldError] = []
+    errors = check_exec(probe, path)
     if not handlers:
         errors.append(FieldError.required(path, "must specify a handler type"))
     errors += [

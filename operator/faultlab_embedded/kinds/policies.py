@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from faultlab_embedded.kinds.base import BuiltinStrategy
-from faultlab_embedded.kinds.checks import at_least, immutable, one_of
+from faultlab_embedded.kinds.checks import at_least, immutable, one_of, percentage
+from faultlab_embedded.store import names
 from faultlab_embedded.store.errors import FieldError
 from faultlab_embedded.store.strategy import Object
 
@@ -37,14 +38,12 @@ class DisruptionBudgetStrategy(BuiltinStrategy):
             shown = {name: spec.get(field) for name, field in _BUDGET.items()}
             errors.append(FieldError.invalid("spec", shown, detail))
         for key, value in both.items():
-            if isinstance(value, int):
-                errors += at_least(f"spec.{key}", value)
-            elif not value.removesuffix("%").isdigit() or not value.endswith("%"):
-                detail = (
-                    "a valid percent string must be a numeric string followed by an ending '%' (e.g. "
-                    "'1%',  or '93%', regex used for validation is '[0-9]+%')"
-                )
-                errors.append(FieldError.invalid(f"spec.{key}", value, detail))
+            errors += percentage(f"spec.{key}", value)
+        labels = (spec.get("selector") or {}).get("matchLabels")
+        errors += names.label_errors("spec.selector.matchLabels", labels)
+        policies = ("AlwaysAllow", "IfHealthyBudget")
+        where = "spec.unhealthyPodEvictionPolicy"
+        errors += one_of(where, spec.get("unhealthyPodEvictionPolicy"), policies)
         return errors
 
 
@@ -56,9 +55,10 @@ class LeaseStrategy(BuiltinStrategy):
         del old
         spec = obj.get("spec") or {}
         seconds = spec.get("leaseDurationSeconds")
+        errors = []
         if seconds is not None and seconds <= 0:
-            return [FieldError.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")]
-        return at_least("spec.leaseTransitions", spec.get("leaseTransitions"))
+            errors.append(FieldError.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
+        return errors + at_least("spec.leaseTransitions", spec.get("leaseTransitions"))
 
 
 class RoleStrategy(BuiltinStrategy):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from faultlab_embedded.kinds import podspec
 from faultlab_embedded.kinds.base import BuiltinStrategy
-from faultlab_embedded.kinds.checks import at_least, immutable, one_of, selector_and_template
+from faultlab_embedded.kinds.checks import at_least, immutable, one_of, percentage, selector_and_template
 from faultlab_embedded.kinds.core import check_claim
 from faultlab_embedded.kinds.podchecks import RESTART_POLICIES, check_template
 from faultlab_embedded.store import names
@@ -183,12 +183,33 @@ class DeploymentStrategy(_Workload):
             rolling.setdefault("maxSurge", "25%")
 
     def check_spec(self, spec: Object) -> list[FieldError]:
-        strategy = spec["strategy"]
-        errors = one_of("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
-        if strategy["type"] == "Recreate" and "rollingUpdate" in strategy:
+        strategy, rolling = spec["strategy"], spec["strategy"].get("rollingUpdate")
+        kinds = ("Recreate", "RollingUpdate")
+        if strategy["type"] not in kinds:
+            shown = {"Type": strategy["type"], "RollingUpdate": rolling}
+            errors = [FieldError.not_supported("spec.strategy", shown, kinds)]
+        elif strategy["type"] == "Recreate":
             detail = "may not be specified when strategy `type` is 'Recreate'"
-            errors.append(FieldError.forbidden("spec.strategy.rollingUpdate", detail))
+            unwanted = rolling is not None
+            errors = [FieldError.forbidden("spec.strategy.rollingUpdate", detail)] if unwanted else []
+        else:
+            errors = _check_rolling(rolling)
+        deadline = spec.get("progressDeadlineSeconds")
+        if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+            text = "must be greater than minReadySeconds"
+            errors.append(FieldError.invalid("spec.progressDeadlineSeconds", deadline, text))
         return errors
+
+
+def _check_rolling(rolling: Object) -> list[FieldError]:
+    where = "spec.strategy.rollingUpdate"
+    surge, unavailable = rolling["maxSurge"], rolling["maxUnavailable"]
+    errors = percentage(f"{where}.maxUnavailable", unavailable)
+    errors += percentage(f"{where}.maxSurge", surge, most=None)
+    if not errors and all(value in (0, "0%") for value in (surge, unavailable)):
+        text = "may not be 0 when `maxSurge` is 0"
+        errors.append(FieldError.invalid(f"{where}.maxUnavailable", unavailable, text))
+    return errors
 
 
 class ReplicaSetStrategy(_Workload):
@@ -230,8 +251,15 @@ class DaemonSetStrategy(_Workload):
         obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = number
 
     def check_spec(self, spec: Object) -> list[FieldError]:
-        strategy = spec["updateStrategy"]["type"]
-        return one_of("spec.updateStrategy.type", strategy, ("RollingUpdate", "OnDelete"))
+        strategy, kinds = spec["updateStrategy"], ("RollingUpdate", "OnDelete")
+        if strategy["type"] not in kinds:
+            shown = {"Type": strategy["type"], "RollingUpdate": strategy.get("rollingUpdate")}
+            return [FieldError.not_supported("spec.updateStrategy", shown, kinds)]
+        rolling = strategy.get("rollingUpdate") or {}
+        where = "spec.updateStrategy.rollingUpdate.maxUnavailable"
+        if not any(rolling.get(field) not in (0, "0%") for field in ("maxUnavailable", "maxSurge")):
+            return [FieldError.required(where, "cannot be 0 when maxSurge is 0")]
+        return []
 
 
 class JobStrategy(BuiltinStrategy):
