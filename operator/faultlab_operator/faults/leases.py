@@ -4,8 +4,12 @@ What is wanted of a node is computed afresh from the resources each time (`wante
 that an operator that starts again, or a fault that is deleted, needs no case of its own. One task a node:
 an agent that does not answer delays no other.
 
-What may never happen: a node told of a part of what is wanted (the agent undoes what is left out), or a
-renewal that waits for a check, a status or another node.
+A fault is whole or it is not there: where one node's lease of it ran out, it is withheld from the others
+until that node's agent is back. Half of a cut would isolate somebody whom no agent lets go, and would be
+called by a name that it does not deserve.
+
+What may never happen: a node told of a part of what is wanted of it (the agent undoes what is left out),
+or a renewal that waits for a check, a status or another node's answer.
 """
 
 import asyncio
@@ -39,6 +43,8 @@ class NodeLease:
     def __init__(self, node: str, agents: Agents, clock: Clock) -> None:
         self.node = node
         self.wanted: tuple[PartitionInjection, ...] = ()
+        self.told: tuple[PartitionInjection, ...] = ()
+        """What is wanted, without the faults that are withheld."""
         self.confirmed: tuple[PartitionInjection, ...] | None = None
         """What the agent last confirmed; None before the first answer."""
         self.error: str = ""
@@ -60,25 +66,28 @@ class NodeLease:
         self.next_answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done with the next answer or failure; then there is another."""
 
-    def want(self, wanted: tuple[PartitionInjection, ...]) -> None:
+    def want(self, wanted: tuple[PartitionInjection, ...], withheld: Collection[str] = frozenset()) -> None:
         """Takes effect at once if it differs from what was wanted before."""
-        if wanted != self.wanted:
-            self.wanted = wanted
+        told = tuple(each for each in wanted if each.id not in withheld)
+        self.wanted = wanted
+        if told != self.told:
+            self.told = told
             known, due = self._due, self._clock.monotonic() + LEASE_S
-            self._due = {each.id: known.get(each.id, due) for each in wanted}
+            self._due = {each.id: known.get(each.id, due) for each in told}
             self.lapsed |= {gone for gone in known.keys() - self._due.keys() if known[gone] < due - LEASE_S}
             self._wake.set()
 
     @property
     def settled(self) -> bool:
-        return self.confirmed == self.wanted
+        return self.confirmed == self.told
 
     def free_at(self) -> float:
         """Monotonic time from when on nothing that the agent was ever told can still stand in the kernel."""
         return self._free_at
 
     def overdue(self, fault: str) -> bool:
-        """Whether the fault is wanted here and does not stand, as far as is known: nobody renewed it."""
+        """Whether the agent is told of the fault and it does not stand, as far as is known: nobody renewed
+        it."""
         return self._due.get(fault, math.inf) < self._clock.monotonic()
 
     async def run(self) -> None:
@@ -97,7 +106,7 @@ class NodeLease:
                     await self._wake.wait()
 
     async def _renew(self) -> None:
-        wanted = self.wanted
+        wanted = self.told
         try:
             status, sent_at = await self._tell(wanted)
         except AgentError as error:
@@ -157,12 +166,14 @@ class Leases:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def sync(self) -> None:
-        """Computes what is wanted and tells the nodes where it changed."""
+        """Computes what is wanted, and what is withheld, and tells the nodes where it changed."""
         wanted = self._wanted()
         for node in wanted.keys() - self._nodes.keys():
             self.node(node)
+        missing = {each.id: self.overdue(each.id) for some in wanted.values() for each in some}
         for node, lease in self._nodes.items():
-            lease.want(wanted.get(node, ()))
+            withheld = {fault for fault, leases in missing.items() if leases and lease not in leases}
+            lease.want(wanted.get(node, ()), withheld)
 
     def node(self, name: str) -> NodeLease:
         """The node's lease, begun if need be: its agent is told once even if nothing is wanted."""
@@ -205,7 +216,7 @@ class Leases:
             lease.lapsed &= set(known)
 
     def overdue(self, fault_id: str) -> list[NodeLease]:
-        """The nodes on which the fault is wanted and was not confirmed for longer than its lease lasts."""
+        """The nodes whose agents did not confirm the fault for longer than its lease lasts."""
         return [lease for lease in self._nodes.values() if lease.overdue(fault_id)]
 
     async def close(self) -> None:

@@ -263,7 +263,7 @@ class PartitionReconciler:
         if away and write.reason("EffectObserved") != "LeaseRanOut":
             where = ", ".join(lease.node for lease in away)
             write.condition("EffectObserved", None, "LeaseRanOut", f"nothing of it stands on node {where}")
-            await self._interrupted(write, f"nothing is cut on node {where} until its agent is back")
+            await self._interrupted(write, f"nothing is cut anywhere until the agent of node {where} is back")
         elif lapsed and not away:
             write.condition("EffectObserved", None, "Probing", "injected again")
             until = write.partition.status.heals_at

@@ -7,7 +7,7 @@ import pytest
 
 from faultlab_chaos.contract.wire import InjectionsStatus, PartitionInjection, WantedInjections
 from faultlab_operator.faults.errors import AgentError
-from faultlab_operator.faults.leases import LEASE_S, NodeLease
+from faultlab_operator.faults.leases import LEASE_S, Leases, NodeLease
 
 FAULT = PartitionInjection("lab/cut/1", 3000, ())
 
@@ -116,3 +116,53 @@ async def test_a_fault_that_is_dropped_after_its_lease_had_run_out_is_known_to_h
         assert lease.lapsed == {FAULT.id}
     finally:
         running.cancel()
+
+
+class TwoAgents:
+    """Two nodes' agents behind one client."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.of = {name: OneAgent(clock, ahead_s=0.0) for name in ("near", "far")}
+
+    async def standing(self, node: str) -> InjectionsStatus:
+        return await self.of[node].standing(node)
+
+    async def put(self, node: str, wanted: WantedInjections) -> InjectionsStatus:
+        return await self.of[node].put(node, wanted)
+
+    def told(self, node: str) -> list[str]:
+        """The faults that the agent was told of last."""
+        return [each.id for each in self.of[node].told[-1].injections]
+
+
+async def test_a_fault_that_one_node_lost_is_withheld_from_the_others_until_that_node_is_back(
+    clock: HandClock,
+) -> None:
+    other = PartitionInjection("lab/other/1", 3000, ())
+    agents = TwoAgents(clock)
+    wanted = {"near": (FAULT, other), "far": (FAULT,)}
+    leases = Leases(agents, clock, lambda: wanted)  # type: ignore[arg-type]
+    try:
+        leases.sync()
+        assert not await leases.settle(leases.nodes_of(FAULT.id), 5)
+        agents.of["far"].fails = AgentError("gone")
+        clock.time_s += LEASE_S - 0.1
+        leases.sync()
+        assert FAULT in leases.node("near").told, "within the lease nothing is lost"
+        await leases.node("near").next_answer
+        clock.time_s += 0.2
+        leases.sync()
+        assert not await leases.settle([leases.node("near")], 5)
+        assert agents.told("near") == [other.id]
+        clock.time_s += 10 * LEASE_S
+        leases.sync()
+        assert [lease.node for lease in leases.overdue(FAULT.id)] == ["far"], "what is withheld is not lost"
+        agents.of["far"].fails = None
+        await leases.node("far").next_answer
+        assert agents.told("far") == [FAULT.id]
+        leases.sync()
+        assert not await leases.settle(leases.nodes_of(FAULT.id), 5)
+        assert agents.told("near") == [FAULT.id, other.id]
+        assert leases.interrupted(FAULT.id)
+    finally:
+        await leases.close()
