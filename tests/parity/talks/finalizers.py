@@ -72,7 +72,6 @@ PROPAGATION = talk(
     delete("configmaps/a?propagationPolicy=Foreground"),
     delete("configmaps/a?propagationPolicy=Background"),
     delete("configmaps/a?propagationPolicy=Orphan"),
-    delete("configmaps/a"),
     merge_patch("configmaps/a", {"metadata": {"finalizers": None}}),
     get("configmaps/a", until={"code": 404}),
     post("configmaps", config_map("b")),
