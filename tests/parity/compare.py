@@ -96,6 +96,12 @@ def filled_key(key: str, names: Mapping[str, str]) -> str:
     return text(key, names)
 
 
+def is_a_name(value: Any) -> bool:
+    """Whether a saved value is something that texts may mention: no number, time or uid, of which two may be
+    equal by chance or are overlooked anyway."""
+    return isinstance(value, str) and not (value.isdigit() or _TIME.fullmatch(value) or _UID.fullmatch(value))
+
+
 def text(value: str, names: Mapping[str, str]) -> str:
     for found, stands_for in names.items():
         value = value.replace(found, stands_for)

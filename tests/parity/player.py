@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import yaml
-from parity.compare import Difference, differences, normalised
+from parity.compare import Difference, differences, is_a_name, normalised
 from parity.conversation import Conversation, Step, address, at_path, filled, holds
 
 SETTLES_WITHIN_S = 60.0
@@ -62,8 +62,8 @@ class Side:
             value = at_path(answer.body, where)
             assert value is not None, f"{self.name}: {step}: no {where} in {answer.body}"
             self.names[name] = value
-            if not str(value).isdigit():
-                self.stands_for[str(value)] = f"<{name}>"
+            if is_a_name(value):
+                self.stands_for[value] = f"<{name}>"
         return answer
 
     def request(self, step: Step, path: str) -> httpx.Request:

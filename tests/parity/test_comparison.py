@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from parity.compare import MISSING, Difference, differences, normalised
+from parity.compare import MISSING, Difference, differences, is_a_name, normalised
 from parity.conversation import filled, holds
 from parity.declared import Match
 
@@ -53,6 +53,11 @@ def test_what_is_missing_is_told_from_what_is_null() -> None:
 )
 def test_only_what_each_server_makes_up_is_overlooked(sent: Any, left: Any) -> None:
     assert normalised(sent, {"parity-1": "<ns>"}) == left
+
+
+def test_two_times_of_one_second_are_not_taken_for_a_name() -> None:
+    assert is_a_name("demo-x7f2k")
+    assert not any(map(is_a_name, [NOW, "42", 42, "11111111-2222-3333-4444-555555555555"]))
 
 
 def test_a_declaration_covers_its_place_its_values_and_its_steps_and_nothing_else() -> None:
