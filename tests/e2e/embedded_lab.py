@@ -26,9 +26,10 @@ class EmbeddedLab(Lab):
     """One home of an embedded world."""
 
     def __init__(self, home: Path) -> None:
+        environment = plain_environment() | {"FAULTLAB_HOME": str(home)}
+        environment.pop("KUBECONFIG", None)
+        super().__init__(environment)
         self.home = home
-        self.environment = plain_environment() | {"FAULTLAB_HOME": str(home)}
-        self.environment.pop("KUBECONFIG", None)
 
     def cluster_options(self) -> list[str]:
         return []

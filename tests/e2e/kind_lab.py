@@ -21,8 +21,8 @@ class KindLab(Lab):
     """The lab that `make kind-up` installed; `context` is its kubeconfig context."""
 
     def __init__(self, context: str) -> None:
+        super().__init__(plain_environment())
         self.context = context
-        self.environment = plain_environment()
 
     def cluster_options(self) -> list[str]:
         return ["--context", self.context]

@@ -43,8 +43,10 @@ def eventually(what: str, probe: Callable[[], T | None], timeout_s: float = 30.0
 class Lab(ABC):
     """One installed lab. The worlds differ in how their parts are killed, and in nothing else."""
 
-    environment: dict[str, str]
-    """Of every command."""
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        """Of every command."""
+        self._going: list[str] = []
 
     @abstractmethod
     def kube(self) -> Kube: ...
@@ -157,6 +159,15 @@ class Lab(ABC):
             "metadata": {"name": name, "labels": labels},
         }
         self.kube().request("POST", "/api/v1/namespaces", json=document)
+
+    def begin_to_delete_namespace(self, name: str) -> None:
+        """Asks for its deletion; `await_namespaces_gone` waits for all that were asked for."""
+        self.kube().delete(f"/api/v1/namespaces/{name}")
+        self._going.append(name)
+
+    def await_namespaces_gone(self, timeout_s: float = 60) -> None:
+        while self._going:
+            self.delete_namespace(self._going.pop(), timeout_s)
 
     def delete_namespace(self, name: str, timeout_s: float = 60) -> None:
         """Deletes it and waits until it is gone."""

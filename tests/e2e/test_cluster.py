@@ -91,6 +91,7 @@ def _uncordoned_afterwards(lab: KindLab, *nodes: str) -> Iterator[None]:
 def test_the_chart_goes_while_a_fault_stands_and_comes_back_to_what_it_left(
     kind_lab: KindLab, namespace: str, tmp_path: Path
 ) -> None:
+    eventually("earlier cuts are gone", lambda: not kind_lab.tables(), 60)
     leader = _deploy(kind_lab, namespace, tmp_path)
     assert kind_lab.apply(tmp_path, namespace, CUT).returncode == 0
     observed = lambda: kind_lab.holds("networkpartition", "cut", "EffectObserved", namespace)  # noqa: E731

@@ -39,7 +39,8 @@ CUT = {
 
 
 def _stand_up(lab: Lab, namespace: str, tmp_path: Path) -> None:
-    """A cluster under load with its leader cut off."""
+    """A cluster under load with its leader cut off, and no other cut anywhere."""
+    eventually("earlier cuts are gone", lambda: not lab.tables(), GONE_WITHIN_S)
     applied = lab.apply(tmp_path, namespace, CLUSTER, LOAD)
     assert applied.returncode == 0, applied.stderr
     eventually("the cluster is Ready", lambda: lab.holds("raft", "doomed", "Ready", namespace), 60)

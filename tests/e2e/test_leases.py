@@ -82,13 +82,13 @@ def test_a_dead_operators_cut_heals_within_its_lease_and_one_second(
 
 
 def test_a_scenario_whose_operator_was_away_ends_inconclusive_and_says_so(
-    world_lab: Lab, tmp_path: Path
+    world_lab: Lab, namespace: str, tmp_path: Path
 ) -> None:
-    run = world_lab.begin("run", str(LONG), "--out", str(tmp_path / "out"))
+    run = world_lab.begin("run", str(LONG), "-n", namespace, "--out", str(tmp_path / "out"))
     try:
         eventually(
             "the cut is proven",
-            lambda: world_lab.holds("networkpartition", "long-fault-1", "EffectObserved"),
+            lambda: world_lab.holds("networkpartition", "long-fault-1", "EffectObserved", namespace),
             90,
         )
         with world_lab.operator_away():
@@ -116,7 +116,9 @@ def test_a_killed_agents_cut_stands_until_its_lease_and_its_successor_takes_it_u
     leader = _begin_cut(world_lab, namespace, tmp_path, "30s")
     cut = time.monotonic()
     world_lab.kill_agent(leader, namespace)
-    _assert_stays_alone(world_lab, leader, namespace, LEASE_S - RENEWED_EVERY_S - 0.2)
+    _assert_stays_alone(
+        world_lab, leader, namespace, cut + LEASE_S - RENEWED_EVERY_S - 0.1 - time.monotonic()
+    )
     _await_held(world_lab, leader, namespace, for_s=LEASE_S + 1, within_s=25)
     assert time.monotonic() - cut < 28, "too slow to tell whether it was taken up or never lost"
     healed = lambda: world_lab.holds("networkpartition", "cut", "HealVerified", namespace)  # noqa: E731

@@ -9,15 +9,15 @@ import yaml
 from lab import ROOT, Lab, eventually
 
 pytestmark = pytest.mark.e2e
-DEMO = ROOT / "chaos" / "scenarios" / "raft-leader-partition.yaml"
-NAME = "raft-leader-partition"
+QUICK = ROOT / "tests" / "e2e" / "scenarios" / "quick.yaml"
+NAME = "quick"
 FILES = {"events.ndjson", "history.ndjson", "report.html", "verdict.json"}
 
 
 def test_a_run_that_was_applied_is_reported_also_after_its_scenario_is_deleted(
     world_lab: Lab, namespace: str, tmp_path: Path
 ) -> None:
-    scenario = yaml.safe_load(DEMO.read_text())
+    scenario = yaml.safe_load(QUICK.read_text())
     assert world_lab.apply(tmp_path, namespace, scenario).returncode == 0
     early = world_lab.faultlab("report", NAME, "-n", namespace, "--no-open")
     assert early.returncode == 2
