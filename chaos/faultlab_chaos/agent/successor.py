@@ -22,8 +22,8 @@ import msgspec
 _log = logging.getLogger(__name__)
 
 ASK_WITHIN_S: Final = 4.0
-"""For the whole question, on a node that may be busy ending many pods. The lease in the kernel runs meanwhile,
-and so does the pod's grace, of which this is less than a half."""
+"""For the whole question, on a node that may be busy ending many pods. The lease in the kernel runs
+meanwhile, and so does the pod's grace, of which this is less than a half."""
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _METADATA_ALONE: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
 _REFUSED: Final = frozenset({401, 403})
