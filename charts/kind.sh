@@ -225,7 +225,9 @@ install_chart() {
     --set-string "pages.url=$(host_url 30080),pages.locustURL=$(host_url 30089)" \
     --set-string "operator.podAnnotations.faultlab\.dev/image-id=$id" \
     --set-string "agent.podAnnotations.faultlab\.dev/image-id=$id" \
-    --wait --timeout 3m
+    --wait --timeout 3m || return 1
+  # To helm, a DaemonSet with one pod missing is ready.
+  kubectl --context "$CONTEXT" --namespace "$RELEASE_NAMESPACE" rollout status daemonset/faultlab-agent --timeout 60s
 }
 
 explain_failed_install() {
@@ -250,8 +252,9 @@ what_next() {
 The lab is in the cluster $CLUSTER (context $CONTEXT, namespace $SYSTEMS_NAMESPACE). Next:
   kubectl apply -f chaos/scenarios/raft-leader-partition.yaml
   kubectl get scenarios -w
-or with the live view:
-  faultlab run chaos/scenarios/raft-leader-partition.yaml --context $CONTEXT
+or, after \`make install\`, with the live view; and what any run left behind:
+  .venv/bin/faultlab run chaos/scenarios/raft-leader-partition.yaml --context $CONTEXT
+  .venv/bin/faultlab report raft-leader-partition --context $CONTEXT
 Runs and reports: ${pages:-not mapped to this machine}   Locust: ${locust:-not mapped to this machine}
 make kind-logs collects what to look at when something is wrong; make kind-down removes the cluster.
 END

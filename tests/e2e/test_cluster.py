@@ -18,7 +18,7 @@ CLUSTER = {
     "metadata": {"name": "kept"},
     "spec": {"replicas": 3, "electionTimeout": "300ms"},
 }
-CUT = {
+CUT: dict[str, Any] = {
     "apiVersion": "faultlab.dev/v1alpha1",
     "kind": "NetworkPartition",
     "metadata": {"name": "cut"},
@@ -28,6 +28,10 @@ CUT = {
         "duration": "2m",
     },
 }
+
+
+LIVENESS_ALLOWS_S = 40
+"""Until a container is restarted whose liveness probe fails from its start on: 10 s and six times 5 s."""
 
 
 def _deploy(lab: KindLab, namespace: str, tmp_path: Path) -> str:
@@ -111,6 +115,26 @@ def test_the_chart_goes_while_a_fault_stands_and_comes_back_to_what_it_left(
     assert {pod["metadata"]["uid"] for pod in kind_lab.objects("pods", namespace)} == before
 
 
+def test_the_chart_says_that_it_works(kind_lab: KindLab) -> None:
+    kind_lab.await_agents()
+    assert "Succeeded" in _helm(kind_lab, "test", "faultlab", "--timeout", "90s")
+
+
+def test_a_member_cut_off_for_longer_than_its_liveness_probes_allow_is_not_restarted(
+    kind_lab: KindLab, namespace: str, tmp_path: Path
+) -> None:
+    leader = _deploy(kind_lab, namespace, tmp_path)
+    cut = {**CUT, "spec": {**CUT["spec"], "duration": f"{LIVENESS_ALLOWS_S + 5}s"}}
+    assert kind_lab.apply(tmp_path, namespace, cut).returncode == 0
+    healed = lambda: kind_lab.holds("networkpartition", "cut", "HealVerified", namespace)  # noqa: E731
+    eventually("the heal is proven", healed, LIVENESS_ALLOWS_S + 30)
+    status = kind_lab.status_of("networkpartition", "cut", namespace)
+    assert "Interrupted" not in {condition["type"] for condition in status["conditions"]}, status
+    pod = kind_lab.object("pod", leader, namespace)
+    assert pod is not None
+    assert [container["restartCount"] for container in pod["status"]["containerStatuses"]] == [0]
+
+
 def _joined(lab: KindLab, member: str, namespace: str) -> bool:
     status = lab.member(member, namespace)
     return status is not None and status["leader"] is not None and status["ready"]
@@ -125,6 +149,7 @@ def _reinstalled_afterwards(lab: KindLab, folder: Path) -> Iterator[None]:
     finally:
         chart = (str(ROOT / "charts" / "faultlab"), "-f", str(values))
         _helm(lab, "upgrade", "--install", "faultlab", *chart, "--wait", "--timeout", "120s")
+        lab.await_agents()
 
 
 def _helm(lab: KindLab, *arguments: str) -> str:

@@ -13,6 +13,7 @@ from faultlab.history.operations import pair_events
 
 pytestmark = pytest.mark.e2e
 DEMO = ROOT / "chaos" / "scenarios" / "raft-leader-partition.yaml"
+OTHERS = sorted(path for path in DEMO.parent.glob("*.yaml") if path != DEMO)
 BROKEN = sorted((ROOT / "tests" / "e2e" / "broken").glob("*.yaml"))
 EVIDENCE = {
     "stale-reads": {"linearizable"},
@@ -44,6 +45,12 @@ def test_the_demo_ends_in_pass_with_proof(world_lab: Lab, tmp_path: Path) -> Non
     _assert_self_contained(out / "report.html")
     status = world_lab.status_of("scenario", "raft-leader-partition")
     assert (status["phase"], status["verdict"]) == ("Done", "Pass")
+
+
+@pytest.mark.parametrize("scenario", OTHERS, ids=lambda path: path.stem)
+def test_every_scenario_on_offer_ends_in_pass(world_lab: Lab, tmp_path: Path, scenario: Path) -> None:
+    code, verdict = world_lab.run(scenario, tmp_path / "out")
+    assert (code, verdict.get("verdict")) == (0, "Pass"), (tmp_path / "out.log").read_text()
 
 
 def _assert_history_is_well_formed(path: Path, counts: dict[str, int]) -> None:

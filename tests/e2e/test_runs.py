@@ -50,4 +50,6 @@ def test_two_scenarios_in_two_namespaces_run_at_once(world_lab: Lab, tmp_path: P
         for run in runs:
             if run.poll() is None:
                 run.kill()
+        for name in ("left", "right"):
+            world_lab.begin_to_delete_namespace(f"at-once-{name}")
     assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)

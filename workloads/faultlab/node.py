@@ -14,7 +14,6 @@ from faultlab import __version__
 from faultlab.contract.member import RaftConfig
 from faultlab.runtime.errors import ConfigError, MemberError
 
-EXIT_CONFIG = 2
 _MAX_CONFIG_BYTES = 1024 * 1024
 
 

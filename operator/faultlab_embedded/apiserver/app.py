@@ -21,7 +21,6 @@ from faultlab_embedded.store.registry import Registry
 
 SHUTDOWN_TIMEOUT_S = 0.5
 """For `web.AppRunner(app, shutdown_timeout=...)`: open watches do not hold the server's end for longer."""
-LARGEST_PROXIED_BYTES = 64 * 1024 * 1024
 
 
 def build_app(registry: Registry, backend: NodeBackend, settings: Settings) -> web.Application:

@@ -28,7 +28,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
-OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi"
 AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _JSON_TYPES = (JSON, "application/*", "*/*")
 _YAML_TYPES = (YAML, "application/x-yaml", "text/yaml")

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from aiohttp import web
 
@@ -15,7 +14,6 @@ from faultlab_embedded.store.errors import BadRequest, FieldError, Invalid, NotF
 from faultlab_embedded.store.registry import Selection, Write
 from faultlab_embedded.store.selectors import field_terms
 
-FieldValidation = Literal["Strict", "Warn", "Ignore"]
 MAX_MANAGER_LENGTH = 128
 _OPTIONS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions"}
 

@@ -11,7 +11,3 @@ class RecordError(ScenarioError):
 
 class SpecError(ScenarioError):
     """A scenario's spec asks for what cannot be done: names the field and what to write instead."""
-
-
-class CollectError(ScenarioError):
-    """The load's history could not be fetched whole: names the pod and what happened."""

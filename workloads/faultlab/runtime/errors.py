@@ -19,13 +19,5 @@ class ListenError(MemberError):
     """A port could not be opened."""
 
 
-class DataDirInUse(MemberError):
-    """Another process holds the data directory."""
-
-
-class DataDirUnusable(MemberError):
-    """The data directory cannot be created, locked or written."""
-
-
 class ProtocolError(MemberError):
     """Bytes on a socket that its protocol does not allow: the connection is closed, the process goes on."""

@@ -79,12 +79,6 @@ class BatchEncoder:
         self.offset = offset
         self._crc = crc
         self._parts: list[bytes] = []
-        self._bytes = 0
-
-    @property
-    def pending_bytes(self) -> int:
-        """What `take` would give now."""
-        return self._bytes
 
     def add_entries(self, entries: list[Entry]) -> None:
         """Adds one record an entry."""
@@ -95,7 +89,6 @@ class BatchEncoder:
             tail = _TAIL_AND_ENTRY.pack(previous, batch, length, kind, entry.index, entry.term)
             previous = zlib.crc32(data, zlib.crc32(tail))
             parts += (_PREFIX.pack(MAGIC, previous), tail, data)
-            self._bytes += HEADER_BYTES + length
         self._crc = previous
 
     def add_hard_state(self, state: HardState) -> None:
@@ -111,7 +104,6 @@ class BatchEncoder:
         """The batch so far; the next one begins behind it."""
         data = b"".join(self._parts)
         self._parts.clear()
-        self._bytes = 0
         self.offset += len(data)
         return data
 
@@ -119,7 +111,6 @@ class BatchEncoder:
         tail = _TAIL.pack(self._crc, self.offset, len(payload), kind)
         self._crc = zlib.crc32(payload, zlib.crc32(tail))
         self._parts += (_PREFIX.pack(MAGIC, self._crc), tail, payload)
-        self._bytes += HEADER_BYTES + len(payload)
 
 
 def read_record(data: bytes, offset: int) -> Record | None:
