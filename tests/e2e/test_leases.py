@@ -16,7 +16,8 @@ CLUSTER = {
     "spec": {"replicas": 3, "electionTimeout": "300ms"},
 }
 LEASE_S = 3.0
-RENEWED_EVERY_S = 1.0
+SURELY_LEFT_S = 1.2
+"""Of a lease that is renewed every second, by an operator on a machine that may be busy."""
 
 
 def _cut(duration: str) -> dict[str, Any]:
@@ -116,9 +117,7 @@ def test_a_killed_agents_cut_stands_until_its_lease_and_its_successor_takes_it_u
     leader = _begin_cut(world_lab, namespace, tmp_path, "30s")
     cut = time.monotonic()
     world_lab.kill_agent(leader, namespace)
-    _assert_stays_alone(
-        world_lab, leader, namespace, cut + LEASE_S - RENEWED_EVERY_S - 0.1 - time.monotonic()
-    )
+    _assert_stays_alone(world_lab, leader, namespace, cut + SURELY_LEFT_S - time.monotonic())
     _await_held(world_lab, leader, namespace, for_s=LEASE_S + 1, within_s=25)
     assert time.monotonic() - cut < 28, "too slow to tell whether it was taken up or never lost"
     healed = lambda: world_lab.holds("networkpartition", "cut", "HealVerified", namespace)  # noqa: E731
