@@ -131,6 +131,10 @@ class KubeClient:
             await self.patch(kind, namespace, name, patch, subresource="status")
         except (NotFound, Conflict):
             return False
+        except Refused as error:
+            if "metadata.uid" in str(error):
+                return False  # There is a successor; its uid cannot be changed to the one that was meant.
+            raise
         return True
 
     async def delete(
