@@ -185,7 +185,9 @@ def test_no_acknowledged_write_is_lost_over_a_rollout_under_load(
         eventually("it is rolled out", lambda: _rolled_out(world_lab, namespace), ROLLS_WITHIN_S)
         print(f"rolled out in {time.monotonic() - began:.1f} s: {', '.join(seen.order)}")
     after = _load_status(world_lab, namespace)["ok"]
-    eventually("it goes on", lambda: _load_status(world_lab, namespace)["ok"] > after + 200, 30)
+    # Six operations in ten are writes; a rollout on a quiet machine is over before there are enough of them.
+    enough = max(after + 200, 2 * ACKNOWLEDGED)
+    eventually("it goes on", lambda: _load_status(world_lab, namespace)["ok"] > enough, 60)
 
     assert sorted(seen.order) == sorted(MEMBERS), "each member is restarted exactly once"
     before_the_last = list(zip(seen.order, seen.leader_at, strict=True))[:-1]
