@@ -84,6 +84,8 @@ class Agent:
         self._probes.close()
         if await self._heals_at_end():
             await self._inject(self._keeper.heal_all)
+        else:
+            await self._inject(self._keeper.sweep)
         await self._inject(self._keeper.close)
         self._injection_thread.shutdown()
         self._probe_thread.shutdown()

@@ -26,7 +26,7 @@ ASK_WITHIN_S: Final = 4.0
 meanwhile, and so does the pod's grace, of which this is less than a half."""
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _METADATA_ALONE: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json"
-_REFUSED: Final = frozenset({401, 403})
+_FORBIDDEN: Final = 403
 _GONE: Final = 404
 _OK: Final = 200
 
@@ -88,9 +88,12 @@ async def find_successor(api: ApiServer, within_s: float = ASK_WITHIN_S) -> Succ
 
 
 def _judge(daemon_set: tuple[int, bytes], namespace: tuple[int, bytes]) -> Successor:
-    """A namespace that may not be looked at is taken to stand: its DaemonSet decides alone."""
+    """A namespace that may not be looked at is taken to stand: its DaemonSet decides alone.
+
+    401 says nothing: a token ends with its account, but also with its pod, when that is deleted by force.
+    """
     status, answer = daemon_set
-    if status in _REFUSED or status == _GONE or _ending(answer):
+    if status in (_FORBIDDEN, _GONE) or _ending(answer):
         return Successor.NONE
     namespace_status, namespace_answer = namespace
     if namespace_status == _GONE or (namespace_status == _OK and _ending(namespace_answer)):

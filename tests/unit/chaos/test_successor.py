@@ -57,7 +57,7 @@ REFUSED = {"kind": "Status", "status": "Failure"}
         ((200, STANDS), (200, STANDS), Successor.COMES),
         ((200, ENDS), (200, STANDS), Successor.NONE),
         ((404, REFUSED), (200, STANDS), Successor.NONE),
-        ((401, REFUSED), (401, REFUSED), Successor.NONE),
+        ((401, REFUSED), (401, REFUSED), Successor.UNKNOWN),
         ((403, REFUSED), (403, REFUSED), Successor.NONE),
         ((200, STANDS), (200, ENDS), Successor.NONE),
         ((200, STANDS), (404, REFUSED), Successor.NONE),
