@@ -16,8 +16,8 @@ CLUSTER = {
     "spec": {"replicas": 3, "electionTimeout": "300ms"},
 }
 LEASE_S = 3.0
-SURELY_LEFT_S = 1.2
-"""Of a lease that is renewed every second, by an operator on a machine that may be busy."""
+SURELY_LEFT_S = LEASE_S - 1.0 - 0.1
+"""Of a lease that is renewed every second."""
 
 
 def _cut(duration: str) -> dict[str, Any]:
