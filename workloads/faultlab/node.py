@@ -11,14 +11,15 @@ from pathlib import Path
 import msgspec
 
 from faultlab import __version__
-from faultlab.contract.member import RaftConfig
+from faultlab.contract.member import EXIT_DATA, RaftConfig
 from faultlab.runtime.errors import ConfigError, MemberError
 
 _MAX_CONFIG_BYTES = 1024 * 1024
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The console script. Exits 0 after SIGTERM or SIGINT, 2 for bad configuration, 1 if it cannot run."""
+    """The console script. Exits 0 after SIGTERM or SIGINT, 2 for bad configuration, 65 (EXIT_DATA) when its
+    data is lost or damaged, 1 if it cannot run for another reason."""
     arguments = _parser().parse_args(argv)
     # As PID 1 of its container, a process without a handler would not hear SIGTERM while it still loads.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -61,12 +62,16 @@ def _run_raft(arguments: argparse.Namespace) -> None:
         raise ConfigError("which member is this? Give --member NAME, or set POD_NAME in the environment")
     # Imported here: --help and a wrong configuration need no event loop.
     from faultlab.raft.errors import RaftError
+    from faultlab.raft.identity import IdentityRefused
     from faultlab.raft.member import RaftMember
+    from faultlab.raft.storage.errors import DamagedLog
     from faultlab.runtime.process import log_to_stderr, run
 
     log_to_stderr()
     try:
         run(lambda: RaftMember(config, arguments.member, arguments.listen))
+    except (DamagedLog, IdentityRefused) as error:
+        sys.exit(_complain(error, EXIT_DATA))
     except RaftError as error:
         sys.exit(_complain(error, MemberError.exit_code))
 

@@ -71,12 +71,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "nowhere.json" in ended.stderr
 
 
-def test_a_damaged_log_is_refused_with_exit_1_and_one_line(tmp_path: Path) -> None:
+def test_a_damaged_log_is_refused_with_exit_65_and_one_line(tmp_path: Path) -> None:
     (tmp_path / "data" / "wal").mkdir(parents=True)
     log = tmp_path / "data" / "wal" / "00000001.log"
     log.write_bytes(b"garbage")
     ended = run("raft", "--config", write_config(tmp_path), "--member", "demo-0")
-    assert ended.returncode == 1
+    assert ended.returncode == 65
     assert f"{log} is damaged at byte 0" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -136,7 +136,9 @@ async def test_a_request_goes_to_the_leader_and_its_answer_comes_back() -> None:
     assert channel == REQUEST_CHANNEL
     taken: list[tuple[Kind, bytes, Slot]] = []
     links: Any = {"demo-0": to_follower}
-    desk = ForwardDesk(links, lambda kind, command, slot: taken.append((kind, command, slot)))
+    desk = ForwardDesk(
+        links, asyncio.get_running_loop(), lambda kind, command, slot: taken.append((kind, command, slot))
+    )
     desk.requested("demo-0", payload)
     assert [(kind, command) for kind, command, _ in taken] == [(Kind.WRITE, SET_K_V), (Kind.READ, GET_K)]
     taken[1][2].resolve(b"v", "demo-1", 6)
@@ -183,8 +185,9 @@ def test_more_outstanding_than_the_bound_is_busy(monkeypatch: pytest.MonkeyPatch
     assert not any(answer.told for answer in answers[:3])
 
 
-def test_malformed_frames_of_a_peer_are_protocol_errors() -> None:
-    forwarder, desk = forwarder_over(FakeLink()), ForwardDesk({}, lambda *_: None)
+async def test_malformed_frames_of_a_peer_are_protocol_errors() -> None:
+    desk = ForwardDesk({}, asyncio.get_running_loop(), lambda *_: None)
+    forwarder = forwarder_over(FakeLink())
     for payload in (b"", b"\xc1", b"\x01", b"\x92\x01\x91\xc4\x01\x00"):
         with pytest.raises(ProtocolError):
             forwarder.answered("demo-1", payload)

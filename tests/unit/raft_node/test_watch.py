@@ -14,13 +14,16 @@ class FakeClock:
     def monotonic_ns(self) -> int:
         return self.now_ns
 
+    def wall_ms(self) -> int:
+        return 0
+
     def wall_time(self) -> str:
         return "2026-01-01T00:00:00.000000Z"
 
 
 def apply_at_rate(entries_per_second: float, count: int) -> list[MemberEvent]:
     clock = FakeClock()
-    watch, store = Watch("demo-0", clock, 0.01), KeyValueStore()
+    watch, store = Watch("demo-0", clock, 0.01, "a"), KeyValueStore()
     for index in range(1, count + 1):
         clock.now_ns += int(1e9 / entries_per_second)
         store.apply(Entry(index, 1, b""))
@@ -47,7 +50,7 @@ def test_members_of_different_speed_share_checkpoints_with_equal_digests() -> No
 
 
 def test_a_cores_event_is_passed_on_whole_and_numbered() -> None:
-    watch = Watch("demo-0", FakeClock(), 0.01)
+    watch = Watch("demo-0", FakeClock(), 0.01, "a")
     watch.started(3, "log of 0 entries")
     watch.core(CoreEvent(type="InvariantViolated", term=4, index=9, detail="log matching"))
     started, violated = watch.events
@@ -58,11 +61,11 @@ def test_a_cores_event_is_passed_on_whole_and_numbered() -> None:
         9,
         "log matching",
     )
-    assert started.incarnation == violated.incarnation != Watch("demo-0", FakeClock(), 0.01).incarnation
+    assert started.incarnation == violated.incarnation == "a"
 
 
 def test_how_long_a_leader_was_not_heard_is_told_in_milliseconds() -> None:
-    watch = Watch("demo-0", FakeClock(), 0.01)
+    watch = Watch("demo-0", FakeClock(), 0.01, "a")
     watch.core(CoreEvent(type="LeaderLost", term=3, leader="demo-1", detail="demo-1 was not heard", ticks=64))
     (lost,) = watch.events
     assert lost.detail == "demo-1 was not heard for 640 ms"

@@ -5,17 +5,16 @@ most once. What the client is told when the answer does not come: a write `-UNKN
 proposed it; a read `-NOTLEADER`, for nothing happened; and `-NOTLEADER` or `-BUSY` for what was never sent.
 """
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from faultlab.runtime.errors import ProtocolError
-from faultlab.runtime.peers.link import PeerLink
 from faultlab.runtime.resp.encoder import Result, error_line
 from faultlab.runtime.resp.handler import Kind, Slot
 
+from .host import Link, Scheduler
 from .kv import is_read
 
 REQUEST_CHANNEL = 17
@@ -49,7 +48,7 @@ class _Outstanding(msgspec.Struct):
 class Forwarder:
     """The follower's side."""
 
-    def __init__(self, links: dict[str, PeerLink]) -> None:
+    def __init__(self, links: Mapping[str, Link]) -> None:
         self._links = links
         self._outstanding: dict[int, _Outstanding] = {}
         self._last_id = 0
@@ -121,9 +120,12 @@ class _RemoteSlot:
 class ForwardDesk:
     """The leader's side."""
 
-    def __init__(self, links: dict[str, PeerLink], submit: Callable[[Kind, bytes, Slot], None]) -> None:
+    def __init__(
+        self, links: Mapping[str, Link], scheduler: Scheduler, submit: Callable[[Kind, bytes, Slot], None]
+    ) -> None:
         """`submit` takes a request as if from a client, but never passes it on again."""
         self._links = links
+        self._scheduler = scheduler
         self._submit = submit
         self._answers: dict[str, list[tuple[int, Result, int | None]]] = {}
 
@@ -141,7 +143,7 @@ class ForwardDesk:
     def answer(self, peer: str, request_id: int, result: Result, term: int | None) -> None:
         """Sends an answer with the others of this turn. What cannot be sent the follower gives up in time."""
         if not self._answers:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._scheduler.call_soon(self._flush)
         self._answers.setdefault(peer, []).append((request_id, result, term))
 
     def _flush(self) -> None:
@@ -172,7 +174,7 @@ def _chunks(requests: list[Request]) -> list[list[Request]]:
     return chunks
 
 
-def _not_sent(leader: str, link: PeerLink) -> str:
+def _not_sent(leader: str, link: Link) -> str:
     if link.connected:
         return error_line(
             f"BUSY the connection to the leader {leader} is full; nothing happened, try again later"

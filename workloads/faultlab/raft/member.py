@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,8 +25,10 @@ from faultlab.runtime.ticker import Ticker
 from .commands import COMMANDS, prepare
 from .config import CoreConfig
 from .core import Raft
+from .host import DiskQueue, Link
+from .messages import Entry, HardState
 from .node import RaftNode
-from .storage.wal import open_wal
+from .storage.wal import Wal, open_wal
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class RaftMember:
         self._replay_until = recovered.hard_state.commit
         heartbeat_s = config.heartbeat_interval_ms / 1000
         tick_s = heartbeat_s / TICKS_PER_HEARTBEAT
-        self._watch = Watch(member, self._clock, tick_s)
+        self._watch = Watch(member, self._clock, tick_s, secrets.token_hex(8))
         self.incarnation = self._watch.incarnation
         self.events = self._watch.events
         core_config = CoreConfig(
@@ -106,8 +108,17 @@ class RaftMember:
             on_up=lambda _peer: None,
             on_down=lambda peer: self._node.forwarder.lost(peer),
         )
+        storage = _WalStorage(self._wal)
         self._node = RaftNode(
-            config, member, core, self._wal, self._transport.links, self._watch, _exit_broken
+            config,
+            member,
+            core,
+            asyncio.get_running_loop(),
+            storage,
+            storage,
+            _FixedPeers(self._transport),
+            self._watch,
+            _exit_broken,
         )
         self._resp = RespServer(self, software="faultlab-raft", version=__version__)
         self._ticker = Ticker(tick_s, TICKS_PER_HEARTBEAT, self._node.ticks)
@@ -230,6 +241,39 @@ class RaftMember:
         admin = await asyncio.to_thread(importlib.import_module, "faultlab.runtime.admin")
         self._admin = admin.AdminServer(self)
         await self._admin.start(self._listen, self._address.admin_port)
+
+
+class _WalStorage:
+    """The log as the node knows it, until the storage takes a queue of jobs itself."""
+
+    def __init__(self, wal: Wal) -> None:
+        self._wal = wal
+
+    @property
+    def log_bytes(self) -> int:
+        return self._wal.encoder.offset
+
+    def add_entries(self, entries: list[Entry]) -> None:
+        self._wal.encoder.add_entries(entries)
+
+    def add_hard_state(self, state: HardState) -> None:
+        self._wal.encoder.add_hard_state(state)
+
+    def start_sync(self, _disk: DiskQueue, done: Callable[[], None]) -> None:
+        self._wal.start_sync(done)
+
+    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+
+class _FixedPeers:
+    """The links of a transport whose peers do not change yet."""
+
+    def __init__(self, transport: PeerTransport) -> None:
+        self.links: Mapping[str, Link] = transport.links
+
+    def update_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
+        raise NotImplementedError
 
 
 def _exit_broken(error: BaseException) -> NoReturn:

@@ -5,7 +5,6 @@ in first and acted on once, in `_turn`: one proposal for all writes, one round f
 each follower, one write to disk for all of it while the one before is being synced (group commit).
 """
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -14,18 +13,17 @@ import msgspec
 
 from faultlab.contract.member import PeerAddress, RaftConfig
 from faultlab.runtime.errors import ProtocolError
-from faultlab.runtime.peers.link import PeerLink
 from faultlab.runtime.resp.encoder import error_line
 from faultlab.runtime.resp.handler import Kind, Slot
 
 from .core import Raft
 from .errors import Busy, MalformedMessage, NotLeader
 from .forwarding import ANSWER_CHANNEL, REQUEST_CHANNEL, ForwardDesk, Forwarder, Request
+from .host import DiskQueue, NodeStorage, Peers, Scheduler
 from .kv import KeyValueStore
 from .messages import Append, Entry, HardState, Message, decode, encode
 from .proposals import MAX_PROPOSALS, Proposals
 from .ready import Ready
-from .storage.wal import Wal
 from .waiting_reads import WaitingReads
 from .watch import Watch
 
@@ -50,15 +48,17 @@ _LOG_FULL = f"the log has reached {MAX_LOG_BYTES} bytes"
 
 
 class RaftNode:
-    """Runs one core on the current loop. `on_broken` is called when it must not go on."""
+    """Runs one core. `on_broken` is called when it must not go on."""
 
     def __init__(
         self,
         config: RaftConfig,
         member: str,
         core: Raft,
-        wal: Wal,
-        links: dict[str, PeerLink],
+        scheduler: Scheduler,
+        storage: NodeStorage,
+        disk: DiskQueue,
+        peers: Peers,
         watch: Watch,
         on_broken: Callable[[BaseException], None],
     ) -> None:
@@ -68,17 +68,18 @@ class RaftNode:
         self._member = member
         self._stale_reads = config.reads == "stale"
         self._addresses: Mapping[str, PeerAddress] = {peer.name: peer for peer in config.members}
-        self._wal = wal
-        self._links = links
+        self._scheduler = scheduler
+        self._storage = storage
+        self._disk = disk
+        self._links = peers.links
         self._watch = watch
         self._on_broken = on_broken
-        self._loop = asyncio.get_running_loop()
         self.patience_s = max(2.0, 4 * config.election_timeout_ms / 1000)
         """How long a request may stay undecided before its client is told that the outcome is unknown."""
         self.proposals = Proposals(member)
         self.reads = WaitingReads(member, self.store)
-        self.forwarder = Forwarder(links)
-        self._desk = ForwardDesk(links, self._submit_forwarded)
+        self.forwarder = Forwarder(self._links)
+        self._desk = ForwardDesk(self._links, scheduler, self._submit_forwarded)
         self._requests: list[Request] = []
         self._forwarded: list[Request] = []
         self._turn_bytes = 0
@@ -120,7 +121,7 @@ class RaftNode:
         self._ticks += count
         if self._ticks >= _TICKS_PER_EXPIRY:
             self._ticks = 0
-            now_s = self._loop.time()
+            now_s = self._scheduler.time()
             self.proposals.expire(now_s)
             self.reads.expire(now_s)
             self.forwarder.expire(now_s)
@@ -162,7 +163,7 @@ class RaftNode:
 
     def _wake(self) -> None:
         self._scheduled = True
-        self._loop.call_soon(self._turn)
+        self._scheduler.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -206,7 +207,7 @@ class RaftNode:
         if leader is None or leader == self._member:
             reply = _NO_LEADER
         elif self._config.on_follower == "forward":
-            self.forwarder.forward(leader, requests, self._loop.time() + self.patience_s)
+            self.forwarder.forward(leader, requests, self._scheduler.time() + self.patience_s)
             return
         else:
             address = self._addresses[leader]
@@ -216,7 +217,7 @@ class RaftNode:
 
     def _serve(self, requests: list[Request]) -> None:
         """Proposes the writes and asks for the reads, as the leader that this member believes to be."""
-        deadline_s = self._loop.time() + self.patience_s
+        deadline_s = self._scheduler.time() + self.patience_s
         writes: list[tuple[bytes, Slot]] = []
         reads: list[tuple[bytes, Slot]] = []
         write = Kind.WRITE
@@ -240,13 +241,13 @@ class RaftNode:
     def _require_room(self, count: int) -> None:
         if len(self.proposals) + count > MAX_PROPOSALS:
             raise Busy(_TOO_MANY)
-        if self._wal.encoder.offset > MAX_LOG_BYTES:
+        if self._storage.log_bytes > MAX_LOG_BYTES:
             raise Busy(_LOG_FULL)
 
     def _handle(self, ready: Ready) -> None:
         """Does what one Ready asks, in its order."""
         if ready.entries:
-            self._wal.encoder.add_entries(ready.entries)
+            self._storage.add_entries(ready.entries)
             self._last_to_sync = ready.entries[-1]
         if ready.hard_state is not None:
             self._hard_state = ready.hard_state
@@ -281,13 +282,13 @@ class RaftNode:
         if self._syncing or not (self._must_sync or self._after_sync):
             return
         if self._hard_state is not None:
-            self._wal.encoder.add_hard_state(self._hard_state)
+            self._storage.add_hard_state(self._hard_state)
             self._hard_state = None
         messages, self._after_sync = self._after_sync, []
         last, self._last_to_sync = self._last_to_sync, None
         self._must_sync = False
         self._syncing = True
-        self._wal.start_sync(lambda: self._synced(messages, last))
+        self._storage.start_sync(self._disk, lambda: self._synced(messages, last))
 
     def _synced(self, messages: list[Message], last: Entry | None) -> None:
         self._syncing = False

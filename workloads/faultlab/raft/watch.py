@@ -1,6 +1,5 @@
 """What the lab sees of a member: its events, among them checkpoints by which members can be compared."""
 
-import secrets
 from typing import Any
 
 from faultlab.contract.member import MemberEvent
@@ -25,11 +24,12 @@ class Watch:
     strides share the multiples of the larger.
     """
 
-    def __init__(self, member: str, clock: Clock, tick_s: float) -> None:
+    def __init__(self, member: str, clock: Clock, tick_s: float, incarnation: str) -> None:
+        """`incarnation`: what tells this process from others of the same member."""
         self._member = member
         self._tick_s = tick_s
         self._clock = clock
-        self.incarnation = secrets.token_hex(8)
+        self.incarnation = incarnation
         self.events: EventRing[MemberEvent] = EventRing()
         self.stride = MIN_STRIDE
         self._last_checkpoint_ns = 0

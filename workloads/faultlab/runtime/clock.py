@@ -12,8 +12,12 @@ class Clock(Protocol):
         """Nanoseconds that never run backwards; CLOCK_MONOTONIC, shared by all processes of one kernel."""
         ...
 
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970, UTC; may jump, in either direction."""
+        ...
+
     def wall_time(self) -> str:
-        """RFC 3339, UTC, with microseconds: `2026-01-02T03:04:05.000006Z`."""
+        """The same as RFC 3339 with microseconds: `2026-01-02T03:04:05.000006Z`."""
         ...
 
 
@@ -22,6 +26,9 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
 
     def wall_time(self) -> str:
         return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
