@@ -1,7 +1,6 @@
 """Peers find each other, again and again, and let nobody else in."""
 
 import asyncio
-import contextlib
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -11,18 +10,7 @@ import uvloop
 
 from faultlab.runtime.errors import ProtocolError
 from faultlab.runtime.peers import link as link_module
-from faultlab.runtime.peers import transport as transport_module
-from faultlab.runtime.peers.frames import (
-    FIRST_CHANNEL,
-    MAX_FRAME_BYTES,
-    MAX_HANDSHAKE_BYTES,
-    REFUSED,
-    WELCOME,
-    FrameReader,
-    Hello,
-    encode_hello,
-    frame,
-)
+from faultlab.runtime.peers.frames import FIRST_CHANNEL, MAX_FRAME_BYTES, FrameReader, frame
 from faultlab.runtime.peers.link import LinkTimes
 from faultlab.runtime.peers.transport import PeerTransport
 
@@ -126,71 +114,6 @@ def test_nothing_is_written_to_a_connection_that_was_dropped_a_moment_ago() -> N
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(drop_and_send())
-
-
-async def shake_hands(port: int, hello: bytes) -> tuple[int, bytes]:
-    """What a member answers to a stranger's first bytes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(hello)
-    answer = await asyncio.wait_for(reader.read(2000), 5)
-    writer.close()
-    [first, *_] = FrameReader().feed(answer) or [(0, b"")]
-    return first
-
-
-@pytest.mark.parametrize(
-    ("hello", "reason"),
-    [
-        (Hello(1, "other", "b", "a"), "cluster 'other'"),
-        (Hello(1, "demo", "stranger", "a"), "'stranger' is no member"),
-        (Hello(1, "demo", "b", "c"), "looking for 'c'"),
-        (Hello(9, "demo", "b", "a"), "version 9"),
-    ],
-)
-async def test_a_stranger_is_refused_with_the_reason(pair: Pair, hello: Hello, reason: str) -> None:
-    await pair.start("a")
-    channel, payload = await shake_hands(pair.ports["a"], encode_hello(hello))
-    assert channel == REFUSED
-    assert reason in payload.decode()
-
-
-@pytest.mark.parametrize(
-    "first",
-    [frame(1, b"garbage"), frame(FIRST_CHANNEL, b"no handshake"), b"GET / HTTP/1.1\r\n\r\n" * 3,
-     b"\xff" * 64, frame(1, b"x" * (MAX_HANDSHAKE_BYTES + 1))],
-)  # fmt: skip
-async def test_garbage_instead_of_a_handshake_is_refused(pair: Pair, first: bytes) -> None:
-    a = await pair.start("a")
-    assert (await shake_hands(pair.ports["a"], first))[0] == REFUSED
-    b = await pair.start("b")
-    await until(lambda: a.transport.links["b"].connected and b.transport.links["a"].connected)
-
-
-async def test_a_new_connection_of_a_peer_replaces_its_old_one(pair: Pair) -> None:
-    a = await pair.start("a")
-    hello = encode_hello(Hello(1, "demo", "b", "a"))
-    old_reader, old_writer = await asyncio.open_connection("127.0.0.1", pair.ports["a"])
-    old_writer.write(hello)
-    assert await asyncio.wait_for(old_reader.readexactly(5), 5) == frame(WELCOME, b"")
-    channel, _ = await shake_hands(pair.ports["a"], hello)
-    assert channel == WELCOME
-    with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(old_reader.read(1), 5) == b""
-    await until(lambda: not a.transport._incoming)
-    old_writer.close()
-
-
-async def test_those_who_never_shake_hands_are_bounded_and_dropped(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(transport_module, "MAX_STRANGERS", 3)
-    monkeypatch.setattr(transport_module, "_HANDSHAKE_TIMEOUT_S", 0.3)
-    a = await pair.start("a")
-    silent = [await asyncio.open_connection("127.0.0.1", pair.ports["a"]) for _ in range(6)]
-    await until(lambda: len(a.transport._strangers) == 3)
-    await until(lambda: len(a.transport._strangers) == 0)
-    for _, writer in silent:
-        writer.close()
 
 
 async def test_bulk_over_the_bound_drops_the_oldest_and_requests_are_refused(

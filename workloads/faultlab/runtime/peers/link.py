@@ -17,13 +17,13 @@ import logging
 import random
 import socket
 from collections import deque
-from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
 from ..errors import ProtocolError
-from .frames import MAX_HANDSHAKE_BYTES, REFUSED, WELCOME, FrameReader, Hello, encode_hello, frame
+from .frames import MAX_HANDSHAKE_BYTES, FrameReader, frame
+from .handshake import Dialling
 from .sockets import SilenceDetector, prepare_peer_socket
 
 log = logging.getLogger("faultlab.peers")
@@ -60,26 +60,42 @@ class LinkTimes(msgspec.Struct, frozen=True):
         )
 
 
+class LinkCallbacks(Protocol):
+    """What a link tells whoever holds it, and asks it."""
+
+    def dialling(self, peer: str) -> Dialling:
+        """A new handshake."""
+        ...
+
+    def refused(self, error: ProtocolError, who: str) -> None:
+        """The handshake failed, for the fault of either side."""
+        ...
+
+    def up(self, peer: str, uuid: str) -> None:
+        """The peer has proved itself under `uuid`, and this side is welcome."""
+        ...
+
+    def down(self, peer: str) -> None:
+        """What was sent may be lost."""
+        ...
+
+
 class PeerLink:
     """Sends frames to one peer while it can."""
 
     def __init__(
         self,
+        peer: str,
         address: tuple[str, int],
-        hello: Hello,
         times: LinkTimes,
         rng: random.Random,
-        on_up: Callable[[str], None],
-        on_down: Callable[[str], None],
+        callbacks: LinkCallbacks,
     ) -> None:
-        """`on_up(peer)` once it is welcome, `on_down(peer)` once what was sent may be lost."""
-        self.peer = hello.to
+        self.peer = peer
         self._address = address
-        self._hello = hello
         self._times = times
         self._rng = rng
-        self._on_up = on_up
-        self._on_down = on_down
+        self._callbacks = callbacks
         self._resolved: tuple[socket.AddressFamily, tuple[str, int]] | None = None
         self._transport: asyncio.Transport | None = None
         self._connection: _Connection | None = None
@@ -97,6 +113,19 @@ class PeerLink:
     def connected(self) -> bool:
         """Whether the peer has welcomed this connection and it has not been lost since."""
         return self._open() is not None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are dialled."""
+        return self._address
+
+    def move(self, address: tuple[str, int]) -> None:
+        """Dials another address from now on; a connection to the one before is dropped."""
+        if address != self._address:
+            self._address = address
+            self._resolved = None
+            if self._connection is not None:
+                self._connection.transport.abort()
 
     def start(self) -> None:
         """Dials, now and ever again."""
@@ -177,6 +206,8 @@ class PeerLink:
                 connection = await self._connect()
             except (OSError, ProtocolError, TimeoutError) as error:
                 self._complain(error)
+                if isinstance(error, ProtocolError):
+                    self._callbacks.refused(error, self.peer)
                 if isinstance(error, TimeoutError):  # silence has used up time already; a refusal none
                     delay_s = self._times.retry_min_s
                 await asyncio.sleep(delay_s * self._rng.uniform(0.5, 1.0))
@@ -199,10 +230,13 @@ class PeerLink:
                 await loop.sock_connect(sock, address)
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
                 detector = SilenceDetector(sock)
-                _, connection = await loop.create_connection(lambda: _Connection(self, detector), sock=sock)
+                dialling = self._callbacks.dialling(self.peer)
+                _, connection = await loop.create_connection(
+                    lambda: _Connection(self, detector, dialling), sock=sock
+                )
                 if connection.transport.is_closing():
                     raise ConnectionResetError(connection.reason)
-                connection.transport.write(encode_hello(self._hello))
+                connection.transport.write(dialling.hello())
                 await connection.welcome
         except BaseException:
             if connection is not None:
@@ -233,7 +267,7 @@ class PeerLink:
         self._writable = True
         self._transport = transport
         log.info("connected to %s", self.peer)
-        self._on_up(self.peer)
+        self._callbacks.up(self.peer, connection.dialling.uuid)
         self._connection = connection
         try:
             await connection.lost
@@ -244,7 +278,7 @@ class PeerLink:
             self._requests.clear()
             self._droppable_bytes = self._request_bytes = 0
             log.info("connection to %s lost: %s", self.peer, connection.reason)
-            self._on_down(self.peer)
+            self._callbacks.down(self.peer)
 
     def _complain(self, error: Exception) -> None:
         """Logs why dialling fails, once for each reason."""
@@ -255,14 +289,15 @@ class PeerLink:
 
 
 class _Connection(asyncio.Protocol):
-    """The dialling side of one connection: reads nothing but the answer to its handshake."""
+    """The dialling side of one connection: reads nothing but the answers to its handshake."""
 
     transport: asyncio.Transport
 
-    def __init__(self, link: PeerLink, detector: SilenceDetector) -> None:
+    def __init__(self, link: PeerLink, detector: SilenceDetector, dialling: Dialling) -> None:
         loop = asyncio.get_running_loop()
         self._link = link
         self._detector = detector
+        self.dialling = dialling
         self._reader = FrameReader(MAX_HANDSHAKE_BYTES)
         self.welcome: asyncio.Future[None] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -281,20 +316,18 @@ class _Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        try:
-            frames = self._reader.feed(data)
-        except ProtocolError as error:
-            self._fail(error)
+        if self.transport.is_closing():
             return
-        for channel, payload in frames:
-            if channel == WELCOME and not self.welcome.done():
-                self.welcome.set_result(None)
-            elif channel == REFUSED:
-                self._fail(ProtocolError(f"refused: {payload[:200].decode('utf-8', 'replace')}"))
-            else:
-                self._fail(
-                    ProtocolError(f"unexpected frame on channel {channel}; only the dialling side sends")
-                )
+        try:
+            for channel, payload in self._reader.feed(data):
+                answer = self.dialling.received(channel, payload)
+                if answer is not None:
+                    self.transport.write(answer)
+                elif not self.welcome.done():
+                    self.welcome.set_result(None)
+        except ProtocolError as error:
+            self.reason = str(error)
+            self._fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:

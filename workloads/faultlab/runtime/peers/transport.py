@@ -4,36 +4,44 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import cast
 
 from ..errors import ListenError, ProtocolError
-from .frames import (
-    HELLO,
-    MAX_FRAME_BYTES,
-    MAX_HANDSHAKE_BYTES,
-    PROTOCOL_VERSION,
-    REFUSED,
-    WELCOME,
-    FrameReader,
+from .doorkeeper import Doorkeeper
+from .handshake import (
+    Answering,
+    Dialling,
     Hello,
-    decode_hello,
-    frame,
+    Identity,
+    IdentityRefused,
+    Refusal,
+    RefusalReason,
+    RefusedByPeer,
 )
+from .incoming import Incoming
 from .link import LinkTimes, PeerLink
-from .sockets import prepare_peer_socket
 
 log = logging.getLogger("faultlab.peers")
 
 MAX_STRANGERS = 64
-"""Connections that have not shaken hands; one more is closed."""
-_HANDSHAKE_TIMEOUT_S = 2.0
+"""Connections that have not shaken hands; for one more the oldest is dropped, as peers need but a moment."""
+MAX_GUESTS = 16
+"""Links to peers that are not listed but have proved themselves; one more is heard and not answered."""
 
 FrameHandler = Callable[[str, int, bytes], None]
 """(peer, channel, payload). Raises ProtocolError for what no correct peer sends."""
 
 
+def _ignore(*_: object) -> None:
+    """For callbacks that nobody asked for."""
+
+
 class PeerTransport:
-    """Frames to and from the peers of one cluster, by name."""
+    """Frames to and from the peers of one cluster, by id.
+
+    `links` is the same dict for ever: a link to each listed peer (`update_peers`), and to guests. A guest is
+    a peer that is not listed and has shaken hands all the same: a member that joined or left while this one
+    was behind (thesis, 4.1). Its link lives as long as its own connection to this member.
+    """
 
     def __init__(
         self,
@@ -45,149 +53,168 @@ class PeerTransport:
         on_frame: FrameHandler,
         on_up: Callable[[str], None],
         on_down: Callable[[str], None],
+        *,
+        key: bytes | None = None,
+        uuid: str = "",
+        known: Mapping[str, str] | None = None,
+        address: tuple[str, int] | None = None,
+        on_incoming_lost: Callable[[str], None] = _ignore,
+        on_refused_identity: Callable[[str], None] = _ignore,
+        on_learned: Callable[[str, str], None] = _ignore,
     ) -> None:
-        """`peers`: host and port of each other member. `on_up`, `on_down`: of the link to that peer."""
-        self.cluster = cluster
-        self.member = member
+        """`peers`: host and port of each other member; `address`: where they reach this one.
+
+        `on_up`, `on_down`: of the link to that peer. `on_incoming_lost(peer)`: its connection to this member
+        was closed or reset from its end, and no newer one has replaced it: its process is gone, most likely.
+        `on_refused_identity(message)`: a peer that has proved itself knows this member under another uuid.
+        `on_learned(peer, uuid)`: to be kept, and given back as `known` after a restart.
+        """
+        loop = asyncio.get_running_loop()
+        self._identity = Identity(cluster, member, uuid, key, address)
+        self._doorkeeper = Doorkeeper(key is not None, known or {}, on_learned, loop.time)
+        self._times = times
+        self._rng = rng
         self._on_frame = on_frame
-        self.links = {
-            name: PeerLink(
-                address, Hello(PROTOCOL_VERSION, cluster, member, name), times, rng, on_up, on_down
-            )
-            for name, address in peers.items()
-        }
-        self._incoming: dict[str, _Incoming] = {}
-        self._strangers: set[_Incoming] = set()
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_incoming_lost = on_incoming_lost
+        self._on_refused_identity = on_refused_identity
+        self.links: dict[str, PeerLink] = {}
+        self._incoming: dict[str, Incoming] = {}
+        self._strangers: dict[Incoming, None] = {}
         self._server: asyncio.Server | None = None
-        self._check_s = times.check_s
+        self._closing: set[asyncio.Task[None]] = set()
         self._next_check: asyncio.TimerHandle | None = None
+        self._running = False
+        self.update_peers(peers)
+
+    @property
+    def refusals(self) -> Mapping[RefusalReason, int]:
+        """How often somebody was turned away, by reason: those who dialled, and those who answered."""
+        return self._doorkeeper.refusals
 
     async def start(self, host: str, port: int) -> None:
         """Listens and begins to dial; raises ListenError."""
         loop = asyncio.get_running_loop()
+        if self._identity.key is None:
+            log.warning(
+                "no peer key: whoever reaches the peer port may say that it is a member of %s",
+                self._identity.cluster,
+            )
         try:
-            self._server = await loop.create_server(lambda: _Incoming(self), host, port)
+            self._server = await loop.create_server(lambda: Incoming(self), host, port)
         except OSError as error:
             raise ListenError(f"cannot listen for peers on {host}:{port}: {error.strerror}") from error
+        self._running = True
         for link in self.links.values():
             link.start()
         self._check_links(loop)
 
     async def stop(self) -> None:
         """Closes everything."""
+        self._running = False
         if self._next_check is not None:
             self._next_check.cancel()
         if self._server is not None:
             self._server.close()
         for connection in [*self._strangers, *self._incoming.values()]:
             connection.abort()
-        for link in self.links.values():
+        for link in list(self.links.values()):
             await link.stop()
+        if self._closing:
+            await asyncio.wait(self._closing)
 
-    def arrived(self, connection: "_Incoming") -> bool:
-        """Somebody has connected; False when too many have and said nothing."""
+    def update_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
+        """The members have changed: dials who is new, stops dialling who is gone and not connected here."""
+        listed = {peer: address for peer, address in peers.items() if peer != self._identity.member}
+        self._doorkeeper.listed = frozenset(listed)
+        for peer, address in listed.items():
+            if peer in self.links:
+                self.links[peer].move(address)
+            else:
+                self._add_link(peer, address)
+        for peer in [peer for peer in self.links if peer not in listed and peer not in self._incoming]:
+            self._remove_link(peer)
+
+    # What links ask and tell (LinkCallbacks).
+
+    def dialling(self, peer: str) -> Dialling:
+        """As `LinkCallbacks.dialling`."""
+        return Dialling(self._identity, peer, self._doorkeeper.check_uuid)
+
+    def up(self, peer: str, uuid: str) -> None:
+        """As `LinkCallbacks.up`."""
+        self._doorkeeper.learn(peer, uuid)
+        self._on_up(peer)
+
+    def down(self, peer: str) -> None:
+        """As `LinkCallbacks.down`."""
+        self._on_down(peer)
+
+    def refused(self, error: ProtocolError, who: str) -> None:
+        """As `LinkCallbacks.refused` and `Reception.refused`."""
+        if isinstance(error, IdentityRefused):
+            self._on_refused_identity(str(error))
+        elif not isinstance(error, RefusedByPeer):  # which is counted there
+            self._doorkeeper.refused(error, who)
+
+    # What incoming connections ask and tell (Reception).
+
+    def arrived(self, connection: Incoming) -> Answering:
+        """As `Reception.arrived`."""
         if len(self._strangers) >= MAX_STRANGERS:
-            return False
-        self._strangers.add(connection)
-        return True
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            self.refused(Refusal("crowded", f"{MAX_STRANGERS} others had not shaken hands"), oldest.who())
+            oldest.abort()
+        self._strangers[connection] = None
+        return Answering(self._identity, self._doorkeeper.check_sender, self._doorkeeper.check_uuid)
 
-    def greet(self, connection: "_Incoming", hello: Hello) -> None:
-        """Lets a peer in, in place of its earlier connection; raises ProtocolError for a stranger."""
-        if hello.version != PROTOCOL_VERSION:
-            raise ProtocolError(
-                f"version {hello.version} of the peer protocol; {PROTOCOL_VERSION} is spoken here"
-            )
-        if hello.cluster != self.cluster:
-            raise ProtocolError(f"cluster {hello.cluster!r}; this is {self.cluster!r}")
-        if hello.to != self.member:
-            raise ProtocolError(f"looking for {hello.to!r}; this is {self.member!r}")
-        if hello.sender not in self.links:
-            raise ProtocolError(f"{hello.sender!r} is no member of {self.cluster!r}")
-        self._strangers.discard(connection)
-        before = self._incoming.get(hello.sender)
-        self._incoming[hello.sender] = connection
+    def admitted(self, connection: Incoming, hello: Hello) -> None:
+        """As `Reception.admitted`: in place of the peer's earlier connection."""
+        peer = hello.sender
+        self._doorkeeper.learn(peer, hello.uuid)
+        self._strangers.pop(connection, None)
+        before = self._incoming.get(peer)
+        self._incoming[peer] = connection
         if before is not None:
             before.abort()
+        if peer not in self.links and hello.address is not None:
+            if len(self.links) - len(self._doorkeeper.listed) < MAX_GUESTS:
+                self._add_link(peer, hello.address)
+            else:
+                log.warning("%s is heard but not answered: %d guests are here already", peer, MAX_GUESTS)
 
-    def left(self, connection: "_Incoming") -> None:
-        """A connection has ended."""
-        self._strangers.discard(connection)
-        if connection.peer is not None and self._incoming.get(connection.peer) is connection:
-            del self._incoming[connection.peer]
+    def deliver(self, peer: str, channel: int, payload: bytes) -> None:
+        """As `Reception.deliver`."""
+        self._on_frame(peer, channel, payload)
+
+    def left(self, connection: Incoming, by_peer: bool) -> None:
+        """As `Reception.left`."""
+        self._strangers.pop(connection, None)
+        peer = connection.peer
+        if peer is None or self._incoming.get(peer) is not connection:
+            return
+        del self._incoming[peer]
+        if peer not in self._doorkeeper.listed:
+            self._remove_link(peer)
+        if by_peer and self._running:
+            self._on_incoming_lost(peer)
+
+    def _add_link(self, peer: str, address: tuple[str, int]) -> None:
+        link = self.links[peer] = PeerLink(peer, address, self._times, self._rng, self)
+        if self._running:
+            link.start()
+
+    def _remove_link(self, peer: str) -> None:
+        link = self.links.pop(peer, None)
+        if link is not None and self._running:
+            task = asyncio.get_running_loop().create_task(link.stop(), name=f"close the link to {peer}")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def _check_links(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = loop.time()
         for link in self.links.values():
             link.check(now_s)
-        self._next_check = loop.call_later(self._check_s, self._check_links, loop)
-
-    def deliver(self, peer: str, channel: int, payload: bytes) -> None:
-        """Hands a frame to the system; raises ProtocolError."""
-        self._on_frame(peer, channel, payload)
-
-
-class _Incoming(asyncio.Protocol):
-    """The answering side of one connection."""
-
-    def __init__(self, owner: PeerTransport) -> None:
-        self._owner = owner
-        self._reader = FrameReader(MAX_HANDSHAKE_BYTES)
-        self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self.peer: str | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast(asyncio.Transport, transport)
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            prepare_peer_socket(sock)
-        if not self._owner.arrived(self):
-            self.abort()
-            return
-        self._deadline = asyncio.get_running_loop().call_later(_HANDSHAKE_TIMEOUT_S, self._give_up)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for channel, payload in self._reader.feed(data):
-                if self.peer is not None:
-                    self._owner.deliver(self.peer, channel, payload)
-                else:
-                    self._greet(channel, payload)
-        except ProtocolError as error:
-            log.warning("peer connection from %s refused: %s", self.peer or self._address(), error)
-            self._refuse(str(error))
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._owner.left(self)
-
-    def abort(self) -> None:
-        """Drops the connection."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _greet(self, channel: int, payload: bytes) -> None:
-        if channel != HELLO:
-            raise ProtocolError(f"channel {channel} before the handshake")
-        hello = decode_hello(payload)
-        self._owner.greet(self, hello)
-        self.peer = hello.sender
-        self._reader.max_frame_bytes = MAX_FRAME_BYTES
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if self._transport is not None:
-            self._transport.write(frame(WELCOME, b""))
-
-    def _refuse(self, reason: str) -> None:
-        if self._transport is not None:
-            self._transport.write(frame(REFUSED, reason.encode()[:1024]))
-            self._transport.close()
-
-    def _give_up(self) -> None:
-        if self.peer is None:
-            self.abort()
-
-    def _address(self) -> str:
-        name = self._transport.get_extra_info("peername") if self._transport is not None else None
-        return f"{name[0]}:{name[1]}" if name else "unknown"
+        self._next_check = loop.call_later(self._times.check_s, self._check_links, loop)
