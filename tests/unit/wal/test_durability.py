@@ -1,7 +1,6 @@
 """Nothing is called durable before it is, and a disk that fails ends the process."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from faultlab.raft.messages import Entry, HardState
 from faultlab.raft.storage.wal import open_wal
 from faultlab.runtime.disk import EXIT_DISK_FAILED, DiskThread
+from faultlab.runtime.files import RealFiles
 
 
 async def test_done_is_called_once_the_batch_can_be_read_back(tmp_path: Path) -> None:
@@ -39,19 +39,19 @@ async def test_after_a_failed_write_nothing_is_acknowledged() -> None:
     failed = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def on_failure(_path: str, error: OSError) -> None:
+    def on_failure(error: OSError) -> None:
         failures.append(error)
         loop.call_soon_threadsafe(failed.set)
 
     acknowledged: list[int] = []
-    descriptor = os.open("/dev/full", os.O_WRONLY)
-    disk = DiskThread(descriptor, "/dev/full", on_failure)
-    disk.append(b"lost", lambda: acknowledged.append(1))
+    full = RealFiles().open(Path("/dev/full"))
+    disk = DiskThread(on_failure)
+    disk.run(lambda: full.write_at(0, b"lost"), lambda: acknowledged.append(1))
     await asyncio.wait_for(failed.wait(), 5)
-    disk.append(b"lost as well", lambda: acknowledged.append(2))
+    disk.run(lambda: None, lambda: acknowledged.append(2))
     assert disk.close(5)
     await asyncio.sleep(0)
-    os.close(descriptor)
+    full.close()
     assert acknowledged == []
     assert "No space left" in str(failures[0])
 
@@ -60,13 +60,16 @@ def test_a_failed_sync_ends_the_process_with_a_message() -> None:
     """A pipe takes the bytes and refuses to be synced."""
     program = (
         "import asyncio, os\n"
+        "from pathlib import Path\n"
         "from faultlab.runtime.disk import DiskThread\n"
+        "from faultlab.runtime.files import RealFile\n"
         "async def main():\n"
-        "    DiskThread(os.pipe()[1], '/data/wal/00000001.log').append(b'x', lambda: print('ACKNOWLEDGED'))\n"
+        "    file = RealFile(Path('/data/wal/00000001.wal'), os.pipe()[1])\n"
+        "    DiskThread().run(file.sync, lambda: print('ACKNOWLEDGED'))\n"
         "    await asyncio.sleep(10)\n"
         "asyncio.run(main())\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert ended.returncode == EXIT_DISK_FAILED
-    assert "/data/wal/00000001.log failed" in ended.stderr
+    assert "/data/wal/00000001.wal failed: Invalid argument" in ended.stderr
     assert ended.stdout == ""

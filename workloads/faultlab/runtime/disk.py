@@ -1,63 +1,70 @@
 """A thread that makes bytes durable, so that the loop never waits for the disk.
 
 One job at a time: while one is being synced the owner gathers the next, which is group commit. The
-thread holds the interpreter lock only to hand over, as `write` and `fdatasync` release it.
+thread holds the interpreter lock only to hand over, as `pwrite` and `fdatasync` release it.
 
-A failed write or sync ends the process. Linux may mark pages clean after a failed fsync, so trying
-again and going on could acknowledge what is not on disk (Rebello et al., "Can Applications Recover from
-fsync Failures?", ATC 2020). A restart reads back what is really there.
+A job that fails ends the process. Linux may mark pages clean after a failed fsync, so trying again and
+going on could acknowledge what is not on disk (Rebello et al., "Can Applications Recover from fsync
+Failures?", ATC 2020). A restart reads back what is really there.
 """
 
 import asyncio
+import errno
+import logging
 import os
 import queue
 import sys
 import threading
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol
+
+log = logging.getLogger("faultlab.disk")
 
 EXIT_DISK_FAILED = 74
 """EX_IOERR of sysexits.h."""
 
 
-def exit_on_disk_failure(path: str, error: OSError) -> NoReturn:
+class DiskQueue(Protocol):
+    """Runs jobs one after another away from the loop, in the order given."""
+
+    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
+        """Runs `job`, then `done` on the loop. An OSError in a job ends the member: the job is not tried
+        again, and neither that `done` nor any later one is ever called."""
+        ...
+
+
+def exit_on_disk_failure(error: OSError) -> NoReturn:
     """Ends the process at once, with nothing more acknowledged."""
     os.write(
         sys.stderr.fileno(),
-        f"error disk write to {path} failed: {error}; nothing since the last sync was acknowledged;"
-        " check the volume (space, health), then start this member again\n".encode(),
+        f"error disk: writing {error.filename or 'a file'} failed: {error.strerror or error}; nothing since"
+        " the last sync was acknowledged; check the volume (space, health), then start this member"
+        " again\n".encode(),
     )
     os._exit(EXIT_DISK_FAILED)
 
 
 class DiskThread:
-    """Appends to one file and syncs it; calls back on the loop."""
+    """A `DiskQueue` of the running loop."""
 
-    def __init__(
-        self,
-        descriptor: int,
-        path: str,
-        on_failure: Callable[[str, OSError], None] = exit_on_disk_failure,
-    ) -> None:
-        """Takes the descriptor over for writing; its owner closes it after `close`.
-
-        `on_failure` is called in the thread, which ends when that returns: nothing that was handed
-        over at or after the failure is ever called back.
-        """
-        self._descriptor = descriptor
-        self._path = path
+    def __init__(self, on_failure: Callable[[OSError], None] = exit_on_disk_failure) -> None:
+        """`on_failure` is called in the thread, which ends when that returns: nothing that was handed
+        over at or after the failure is ever called back."""
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[tuple[bytes, Callable[[], None]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._work, name="disk", daemon=True)
         self._thread.start()
 
-    def append(self, data: bytes, done: Callable[[], None]) -> None:
-        """Writes `data` at the file's end; once it is synced, calls `done` on the loop.
+    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
+        """As `DiskQueue.run`.
 
-        The owner hands over one job at a time, so at most one waits here.
+        The owner bounds what waits here: one group of the log at a time, one slice of a snapshot, and
+        the chunks that a leader may have in flight.
         """
-        self._jobs.put((data, done))
+        self._jobs.put((job, done))
 
     def close(self, timeout_s: float) -> bool:
         """Ends after what was handed over; False if that took longer than `timeout_s`."""
@@ -65,23 +72,19 @@ class DiskThread:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            data, done = job
+    def _work(self) -> None:
+        while (handed := self._jobs.get()) is not None:
+            job, done = handed
             try:
-                write_all(self._descriptor, data)
-                os.fdatasync(self._descriptor)
+                job()
             except OSError as error:
-                self._on_failure(self._path, error)
+                self._on_failure(error)
+                return
+            except Exception as error:
+                log.exception("a job for the disk is broken")
+                self._on_failure(OSError(errno.EIO, f"broken: {error!r}"))
                 return
             try:
                 self._loop.call_soon_threadsafe(done)
             except RuntimeError:
                 return  # the loop closed while the disk was busy: nobody is left to tell
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`, however many calls that takes; raises OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from faultlab.runtime.disk import DiskThread, write_all
+from faultlab.runtime.disk import DiskThread
 
 from ..messages import Entry, HardState
 from .errors import DamagedLog, DirectoryInUse, DirectoryUnusable, ForeignLog
@@ -67,8 +67,13 @@ class Wal:
         One batch at a time: the next only after `done`. A failure ends the process (runtime/disk.py).
         """
         if self._disk is None:
-            self._disk = DiskThread(self._descriptor, str(self.path))
-        self._disk.append(self.encoder.take(), done)
+            self._disk = DiskThread()
+        data = self.encoder.take()
+        self._disk.run(lambda: self._write(data), done)
+
+    def _write(self, data: bytes) -> None:
+        write_all(self._descriptor, data)
+        os.fdatasync(self._descriptor)
 
     def close(self, timeout_s: float = 0.5) -> None:
         """Lets the disk thread finish what it was given, writes what was gathered since, and unlocks."""
@@ -77,8 +82,7 @@ class Wal:
             return
         rest = self.encoder.take()
         if rest:
-            write_all(self._descriptor, rest)
-            os.fdatasync(self._descriptor)
+            self._write(rest)
         os.close(self._descriptor)
         os.close(self._lock_descriptor)
 
@@ -250,3 +254,10 @@ class _Replay:
                 f" {found.format}; this is {self._owner.member!r} of {self._owner.cluster!r} in format"
                 f" {self._owner.format}. Give each member a data directory of its own"
             )
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data`, however many calls that takes; raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
