@@ -4,9 +4,11 @@ A request is checked here, before it is proposed, as far as it can be without kn
 left to refuse (INCR of a word) the state machine refuses, the same way on every member.
 
 The encoding is a MessagePack array `[op, ...arguments]`. It is what logs hold, so an op keeps its
-number and its arguments for ever.
+number and its arguments for ever. Session commands end with a stamp, eight bytes that the leader fills in
+when it proposes them (`stamp`).
 """
 
+import struct
 from collections.abc import Callable
 from enum import IntEnum
 from functools import partial
@@ -16,6 +18,8 @@ import msgspec
 
 from faultlab.runtime.resp.encoder import error_line
 from faultlab.runtime.resp.handler import CommandSpec, Kind
+
+from .sessions import DEFAULT_TTL_MS, MAX_TTL_MS
 
 MAX_KEY_BYTES = 64 * 1024
 MAX_VALUE_BYTES = 1024 * 1024
@@ -32,6 +36,12 @@ class Op(IntEnum):
     GET = 6
     EXISTS = 7
     MGET = 8
+    RPUSH = 9
+    LRANGE = 10
+    LLEN = 11
+    SESSION_OPEN = 12
+    SESSION_CLOSE = 13
+    REQ = 14
 
 
 class SetFlags(IntEnum):
@@ -53,6 +63,18 @@ _encode = msgspec.msgpack.Encoder().encode
 
 _SET, _DEL, _INCR, _CAS, _MSET = int(Op.SET), int(Op.DEL), int(Op.INCR), int(Op.CAS), int(Op.MSET)
 _GET, _EXISTS, _MGET = int(Op.GET), int(Op.EXISTS), int(Op.MGET)
+_RPUSH, _LRANGE, _LLEN = int(Op.RPUSH), int(Op.LRANGE), int(Op.LLEN)
+_SESSION_OPEN, _SESSION_CLOSE, _REQ = int(Op.SESSION_OPEN), int(Op.SESSION_CLOSE), int(Op.REQ)
+
+_STAMP = struct.Struct(">Q")
+_UNSTAMPED = 2**63
+"""As a MessagePack integer the eight bytes of a stamp."""
+_STAMPED = frozenset(
+    _encode((op, *[0] * arguments, _UNSTAMPED))[:2]
+    for op, arguments in ((_SESSION_OPEN, 1), (_SESSION_CLOSE, 1), (_REQ, 3))
+)
+"""How the encodings of commands begin that end with a stamp."""
+
 _SET_FLAGS = {b"NX": int(SetFlags.NX), b"XX": int(SetFlags.XX), b"GET": int(SetFlags.GET)}
 
 _KEY_TOO_LONG = error_line(f"ERR key is longer than {MAX_KEY_BYTES} bytes")
@@ -73,6 +95,42 @@ def parse_integer(text: bytes) -> int | None:
 def prepare(spec: CommandSpec, args: list[bytes]) -> Prepared:
     """Checks limits and syntax of a request whose arity is right, and encodes it."""
     return _PREPARE[spec.name](args)
+
+
+def stamp(command: bytes, now_ms: int) -> bytes:
+    """The command with the leader's wall clock (milliseconds) in it, if it is one that takes it."""
+    if command[:2] in _STAMPED:
+        return command[: -_STAMP.size] + _STAMP.pack(now_ms)
+    return command
+
+
+def unwrap(spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
+    """What a request is about in the end: the command inside REQ with its arguments, any other itself.
+
+    An error line where REQ holds no write with the right number of arguments.
+    """
+    if spec.name != "REQ":
+        return spec, args
+    name = args[3].decode("latin-1").upper()
+    inner = COMMANDS.get(name)
+    if inner is None or inner.name not in _IN_REQ:
+        shown = args[3][:64].decode("utf-8", "replace")
+        return error_line(f"ERR REQ takes a write, which '{shown}' is not; send anything else by itself")
+    if not inner.admits(len(args) - 3):
+        return error_line(f"ERR wrong number of arguments for '{inner.name.lower()}' command")
+    return inner, args[3:]
+
+
+def keys_of(spec: CommandSpec, args: list[bytes]) -> list[bytes]:
+    """All keys that a request names, those of the command inside REQ too; arity has been checked."""
+    unwrapped = unwrap(spec, args)
+    if isinstance(unwrapped, str):
+        return []
+    spec, args = unwrapped
+    if not spec.first_key:
+        return []
+    last = spec.last_key if spec.last_key >= 0 else len(args) + spec.last_key
+    return args[spec.first_key : last + 1 : spec.step]
 
 
 def _prepare_set(args: list[bytes]) -> Prepared:
@@ -132,6 +190,56 @@ def _prepare_step(sign: int, args: list[bytes]) -> Prepared:
     return _encode((_INCR, args[1], step * sign))
 
 
+def _prepare_rpush(args: list[bytes]) -> Prepared:
+    if len(args[1]) > MAX_KEY_BYTES:
+        return _KEY_TOO_LONG
+    if any(len(value) > MAX_VALUE_BYTES for value in args[2:]):
+        return _VALUE_TOO_LONG
+    return _encode((_RPUSH, *args[1:]))
+
+
+def _prepare_lrange(args: list[bytes]) -> Prepared:
+    if len(args[1]) > MAX_KEY_BYTES:
+        return _KEY_TOO_LONG
+    start, stop = parse_integer(args[2]), parse_integer(args[3])
+    if start is None or stop is None:
+        return NOT_AN_INTEGER
+    return _encode((_LRANGE, args[1], start, stop))
+
+
+def _prepare_session(args: list[bytes]) -> Prepared:
+    subcommand = args[1].upper()
+    if subcommand == b"OPEN" and (len(args) == 2 or (len(args) == 4 and args[2].upper() == b"TTL")):
+        ttl_ms = DEFAULT_TTL_MS if len(args) == 2 else parse_integer(args[3])
+        if ttl_ms is None or not 0 < ttl_ms <= MAX_TTL_MS:
+            return error_line(f"ERR a session's TTL is 1 to {MAX_TTL_MS} milliseconds")
+        return _encode((_SESSION_OPEN, ttl_ms, _UNSTAMPED))
+    if subcommand == b"CLOSE" and len(args) == 3:
+        session = _positive(args[2])
+        return _NO_SESSION_ID if session is None else _encode((_SESSION_CLOSE, session, _UNSTAMPED))
+    return error_line("ERR syntax error: SESSION OPEN [TTL MILLISECONDS] or SESSION CLOSE ID is expected")
+
+
+def _prepare_req(args: list[bytes]) -> Prepared:
+    session, number = _positive(args[1]), _positive(args[2])
+    if session is None:
+        return _NO_SESSION_ID
+    if number is None:
+        return error_line("ERR the number of a request is an integer from 1 upwards")
+    unwrapped = unwrap(COMMANDS["REQ"], args)
+    if isinstance(unwrapped, str):
+        return unwrapped
+    command = prepare(*unwrapped)
+    return command if isinstance(command, str) else _encode((_REQ, session, number, command, _UNSTAMPED))
+
+
+def _positive(text: bytes) -> int | None:
+    number = parse_integer(text)
+    return number if number is not None and number > 0 else None
+
+
+_NO_SESSION_ID = error_line("ERR the id of a session is the integer that SESSION OPEN answered")
+
 _PREPARE: dict[str, Callable[[list[bytes]], Prepared]] = {
     "SET": _prepare_set,
     "DEL": _prepare_keys(_DEL),
@@ -144,7 +252,13 @@ _PREPARE: dict[str, Callable[[list[bytes]], Prepared]] = {
     "GET": _prepare_keys(_GET),
     "EXISTS": _prepare_keys(_EXISTS),
     "MGET": _prepare_keys(_MGET),
+    "RPUSH": _prepare_rpush,
+    "LRANGE": _prepare_lrange,
+    "LLEN": _prepare_keys(_LLEN),
+    "SESSION": _prepare_session,
+    "REQ": _prepare_req,
 }
+_IN_REQ = frozenset({"SET", "DEL", "INCR", "INCRBY", "DECR", "DECRBY", "CAS", "MSET", "RPUSH"})
 
 _WRITE = ("write", "denyoom")
 _READ = ("readonly",)
@@ -163,6 +277,19 @@ COMMANDS = MappingProxyType(
                 "CAS", 4, Kind.WRITE, "Sets a key if its value is the one expected; 1 or 0.", _WRITE, 1, 1, 1
             ),
             CommandSpec("MSET", -3, Kind.WRITE, "Sets several keys at once.", _WRITE, 1, -1, 2),
+            CommandSpec("RPUSH", -3, Kind.WRITE, "Appends to a list; its length.", _WRITE, 1, 1, 1),
+            CommandSpec(
+                "SESSION", -2, Kind.WRITE, "OPEN [TTL MILLISECONDS]: a session's id; CLOSE ID.", ("write",)
+            ),
+            CommandSpec(
+                "REQ",
+                -4,
+                Kind.WRITE,
+                "ID NUMBER COMMAND ...: applies a write once in a session, however often it is sent.",
+                ("write", "denyoom", "movablekeys"),
+            ),
+            CommandSpec("LRANGE", 4, Kind.READ, "Values of a list, from start to stop.", _READ, 1, 1, 1),
+            CommandSpec("LLEN", 2, Kind.READ, "How long a list is.", _READ, 1, 1, 1),
             CommandSpec("GET", 2, Kind.READ, "The value of a key.", _READ, 1, 1, 1),
             CommandSpec("EXISTS", -2, Kind.READ, "How many of the keys exist.", _READ, 1, -1, 1),
             CommandSpec("MGET", -2, Kind.READ, "The values of several keys at one time.", _READ, 1, -1, 1),
