@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 import msgspec
 import pytest
 
 from faultlab.runtime import admin as admin_module
-from faultlab.runtime.admin import AdminServer
+from faultlab.runtime.admin import Action, AdminServer
 from faultlab.runtime.events import EventRing
 
 
@@ -20,8 +20,11 @@ class Note(msgspec.Struct):
 
 class Subject:
     incarnation = "now"
+    proof: str | None = None
 
     def __init__(self) -> None:
+        self.done: list[bytes] = []
+        self.actions: Mapping[str, Action] = {"/act": self.act}
         self.events: EventRing[Note] = EventRing()
         self.reason: str | None = "no leader is known"
 
@@ -36,6 +39,12 @@ class Subject:
 
     async def metrics(self) -> bytes:
         return b"up 1\n"
+
+    async def act(self, body: bytes) -> tuple[int, msgspec.Struct]:
+        if not body:
+            raise ValueError("say what to do")
+        self.done.append(body)
+        return 202, Note(0, body.decode())
 
 
 class World:
@@ -74,6 +83,25 @@ async def world() -> AsyncIterator[World]:
     async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
         yield World(subject, session)
     await server.stop()
+
+
+async def test_an_action_takes_the_body_and_gives_status_and_document(world: World) -> None:
+    async with world.session.post("/act", data=b"go") as response:
+        assert (response.status, (await response.json())["text"]) == (202, "go")
+    async with world.session.post("/act", data=b"") as response:
+        assert (response.status, (await response.json())["error"]) == (400, "say what to do")
+    assert world.subject.done == [b"go"]
+
+
+@pytest.mark.parametrize("given", [None, "", "ab", "abc", "ABCD", "\u00e4bcd"])
+async def test_an_action_without_the_proof_is_forbidden_and_not_done(world: World, given: str | None) -> None:
+    world.subject.proof = "abcd"
+    headers = {} if given is None else {admin_module.KEY_HEADER: given}
+    async with world.session.post("/act", data=b"go", headers=headers) as response:
+        assert response.status == 403
+    assert world.subject.done == []
+    async with world.session.post("/act", data=b"go", headers={admin_module.KEY_HEADER: "abcd"}) as response:
+        assert response.status == 202
 
 
 async def test_health_does_not_depend_on_readiness(world: World) -> None:

@@ -75,7 +75,8 @@ class RaftConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     proof is asked for."""
     client_auth_file: str | None = None
     """Users, passwords and what each may read and write; None: all is open."""
-    break_rule: BreakRule | None = None
+    break_rule: str | None = None
+    """Tests of the lab only: a guard that is switched off, one of raft/rules.py."""
     seed: int | None = None
     """Seeds the election jitter; None draws one from the system and logs it."""
 
@@ -154,6 +155,14 @@ class MembershipRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unkn
     """Ids (of a member from the beginning: its name) that have lost their data: each is removed first, then
     its name is added under a new id. An id that is not in the configuration any more needs nothing, so
     repeating the request after it was done does nothing."""
+
+
+class TransferReply(msgspec.Struct, frozen=True, rename="camel"):
+    """What `POST /transfer` answers: 200 once another leads; 409 where this member does not lead, or did not
+    get rid of it in time."""
+
+    leader: str | None
+    """Whom this member follows now; on 409 the one to ask."""
 
 
 class MembershipReply(msgspec.Struct, frozen=True, rename="camel"):

@@ -32,7 +32,7 @@ from .storage.wal import Wal, open_wal
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from faultlab.runtime.admin import AdminServer
+    from faultlab.runtime.admin import Action, AdminServer
 
 log = logging.getLogger("faultlab.raft")
 
@@ -64,6 +64,8 @@ class RaftMember:
     """A member from its configuration: the client port's `Handler` and the admin port's `Observed`."""
 
     commands: Mapping[str, CommandSpec] = COMMANDS
+    actions: Mapping[str, Action] = {}
+    proof: str | None = None
 
     def __init__(self, config: RaftConfig, member: str, listen: str, clock: Clock | None = None) -> None:
         """Raises ConfigError, or a StorageError when the data directory cannot be used."""

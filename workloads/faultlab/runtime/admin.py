@@ -1,4 +1,4 @@
-"""The admin port: health, status, events and metrics of one member over HTTP.
+"""The admin port: health, status, events and metrics of one member over HTTP, and what it can be told to do.
 
 `/events` is a stream of server-sent events, resumable by the `Last-Event-ID` header or `?after=`. An id
 beyond the newest event is from an earlier process (ids begin again at 1): the stream then starts over, as
@@ -7,11 +7,14 @@ it does when `?incarnation=` names another process than this.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
+
+from faultlab.contract.member import KEY_HEADER
 
 from .errors import ListenError
 from .events import EventRing
@@ -21,8 +24,12 @@ EventT = TypeVar("EventT", bound=msgspec.Struct)
 MAX_WATCHERS = 64
 """Open `/events` streams; one more is answered 503."""
 _KEEP_ALIVE_S = 5.0
+MAX_BODY_BYTES = 64 * 1024
 _EVENTS_PER_WRITE = 500
 _SHUTDOWN_S = 0.2
+
+Action = Callable[[bytes], Awaitable[tuple[int, msgspec.Struct]]]
+"""What a POST does: the body in, status and document out. Raises ValueError for a body that is none."""
 
 _RequestHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,6 +39,10 @@ class Observed(Protocol[EventT]):
 
     incarnation: str
     events: EventRing[EventT]
+    actions: Mapping[str, Action]
+    """By path."""
+    proof: str | None
+    """What a POST must carry in KEY_HEADER; None: nothing."""
 
     def status(self) -> msgspec.Struct:
         """The document of `/status`."""
@@ -57,12 +68,14 @@ class AdminServer(Generic[EventT]):
 
     async def start(self, host: str, port: int) -> None:
         """Listens; raises ListenError."""
-        app = web.Application(middlewares=[_answer_in_json], client_max_size=1024)
+        app = web.Application(middlewares=[_answer_in_json], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/status", self._status)
         app.router.add_get("/events", self._events)
         app.router.add_get("/metrics", self._metrics)
+        for path, action in self._observed.actions.items():
+            app.router.add_post(path, self._acting(action))
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
         try:
@@ -91,6 +104,25 @@ class AdminServer(Generic[EventT]):
             body=await self._observed.metrics(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
+
+    def _acting(self, action: Action) -> _RequestHandler:
+        async def act(request: web.Request) -> web.Response:
+            proof = self._observed.proof
+            given = request.headers.get(KEY_HEADER, "")
+            if proof is not None and not hmac.compare_digest(
+                proof.encode(), given.encode("utf-8", "surrogateescape")
+            ):
+                raise web.HTTPForbidden(
+                    text=f"{KEY_HEADER} does not prove the cluster's peer key; it has to be the hex digits of"
+                    " HMAC-SHA256(key, 'admin ' + cluster)"
+                )
+            try:
+                status, document = await action(await request.read())
+            except ValueError as error:
+                raise web.HTTPBadRequest(text=str(error)) from error
+            return _json(document, status)
+
+        return act
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         after = self._resume_after(request)
