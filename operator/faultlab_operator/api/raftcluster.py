@@ -53,6 +53,35 @@ class Storage(Model):
     )
 
 
+class Snapshot(Model):
+    """When a member puts what it holds into a snapshot and drops the log before it."""
+
+    log_size: Quantity | None = Field(
+        default=None,
+        description="How much the log grows between two snapshots; 64Mi when left out, or a quarter of "
+        "storage.size where that is less.",
+    )
+
+
+SecretName = Annotated[
+    str,
+    worded(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "write the name of a Secret in this namespace, such as demo-users",
+        253,
+    ),
+]
+
+
+class ClientAuth(Model):
+    """Who may use the store: users, their passwords and what each may read and write."""
+
+    secret_name: SecretName = Field(
+        description="A Secret in this namespace whose key `users.json` says "
+        '{"users": [{"name", "passwordSha256", "rules": [{"prefix", "access": "read|write|all"}]}]}.'
+    )
+
+
 class ResourceList(Model):
     """Amounts of what a container uses."""
 
@@ -85,7 +114,13 @@ class Testing(Model):
 class RaftClusterSpec(Model):
     """What is wanted of a Raft cluster."""
 
-    replicas: int = Field(default=3, ge=1, le=9, description="Members: an odd number from 1 to 9.")
+    replicas: int = Field(
+        default=3,
+        ge=1,
+        le=9,
+        description="Members: an odd number from 1 to 9. May be changed while the cluster serves: new "
+        "members learn the log before they vote, and a leader that is to go hands over first.",
+    )
     election_timeout: Duration = Field(
         default=Duration("500ms"),
         description="A follower that hears no leader campaigns after this to twice this, at random.",
@@ -95,10 +130,19 @@ class RaftClusterSpec(Model):
         description="How often a leader without news sends to its followers; at most a third of "
         "electionTimeout.",
     )
-    reads: Literal["linearizable", "stale"] = Field(
+    reads: Literal["linearizable", "lease", "follower", "stale"] = Field(
         default="linearizable",
-        description="linearizable: reads see every write that was acknowledged before them, and are judged "
-        "as such. stale: any member answers from memory, and the history is judged by what that promises.",
+        description="linearizable: reads see every write that was acknowledged before them; the leader asks "
+        "a majority first. lease: the same promise, kept by the leader's clock instead of by asking, as long "
+        "as no clock drifts by more than maxClockDriftPercent. follower: the same promise, answered by "
+        "whichever member is asked, once it has applied what the leader had committed. stale: any member "
+        "answers from memory, and the history is judged by what that promises.",
+    )
+    max_clock_drift_percent: int = Field(
+        default=10,
+        ge=0,
+        le=50,
+        description="By how much members' clocks may run apart; leases of `reads: lease` are shorter by it.",
     )
     on_follower: Literal["forward", "redirect"] = Field(
         default="forward",
@@ -110,6 +154,21 @@ class RaftClusterSpec(Model):
     )
     check_quorum: bool = Field(
         default=True, description="A leader that does not hear a majority for an election timeout steps down."
+    )
+    leader_priority: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(
+        default_factory=dict,
+        max_length=9,
+        description="By member name, 0 to 100: a leader hands over to a member of higher priority once that "
+        "has caught up. Who is not named has 0.",
+    )
+    max_uncommitted: Quantity = Field(
+        default="64Mi",
+        description="Writes that a leader has taken and no majority has yet; beyond it more are refused "
+        "with -BUSY.",
+    )
+    snapshot: Snapshot = Field(default_factory=Snapshot)
+    client_auth: ClientAuth | None = Field(
+        default=None, description="All clients may do everything when left out."
     )
     image: Image | None = Field(
         default=None,
@@ -127,12 +186,6 @@ class RaftClusterSpec(Model):
             "self.replicas % 2 == 1",
             "replicas must be odd: write 1, 3, 5, 7 or 9 (an even number adds a member but tolerates no "
             "further failure)",
-        ),
-        Rule(
-            "self.replicas == oldSelf.replicas",
-            "replicas cannot be changed yet: membership change comes with a later version. To have another "
-            "number, delete this RaftCluster and create it again with the new replicas",
-            transition=True,
         ),
         Rule(
             "self.storage == oldSelf.storage",
@@ -153,6 +206,16 @@ class RaftClusterSpec(Model):
             "heartbeatInterval must be at least 5ms and electionTimeout at most 60s: write for example "
             "electionTimeout: 500ms with heartbeatInterval: 50ms",
         ),
+        Rule(
+            "self.reads != 'lease' || self.checkQuorum",
+            "reads: lease needs checkQuorum: true (a leader without a majority must notice): write "
+            "checkQuorum: true, or reads: linearizable",
+        ),
+        Rule(
+            "self.leaderPriority.all(member, member.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?-[0-8]$'))",
+            "leaderPriority goes by members' names, which are the cluster's, '-' and a number from 0 to 8: "
+            "write for example leaderPriority: {demo-0: 10}",
+        ),
     )
 
 
@@ -160,11 +223,45 @@ class MemberStatus(Model):
     """One member as the operator last saw it."""
 
     name: ShownName
+    id: str | None = Field(
+        default=None,
+        max_length=96,
+        description="Its identity in the configuration, never used again: `name`, or `name#N` of a member "
+        "that joined later.",
+    )
+    part: Literal["voter", "joining", "leaving", "none"] | None = Field(
+        default=None,
+        description="voter: it decides. joining: it learns the log and has no vote yet. leaving: it still "
+        "decides, until the change under way is done. none: it is not in the configuration.",
+    )
     reachable: bool = Field(description="Whether the operator reached its admin port at the last poll.")
     ready: bool = Field(default=False, description="Its log is replayed and it knows a leader.")
     role: str | None = Field(default=None, max_length=32)
     term: int | None = Field(default=None, ge=0)
     leader: str | None = Field(default=None, max_length=63, description="Whom it follows.")
+
+
+class ConfigurationMember(Model):
+    """A member of a configuration."""
+
+    name: ShownName
+    id: str = Field(max_length=96)
+
+
+class Configuration(Model):
+    """Who decides, as the leader's log says."""
+
+    index: int = Field(
+        ge=0, description="Of its entry in the log; 0 for the one that the cluster began with."
+    )
+    voters: list[ConfigurationMember] = Field(default_factory=list, max_length=16)
+    outgoing: list[ConfigurationMember] = Field(
+        default_factory=list,
+        max_length=16,
+        description="While a change is under way: the voters before it, whose majority is needed as well.",
+    )
+    learners: list[ConfigurationMember] = Field(default_factory=list, max_length=16)
+    joint: bool = Field(default=False, description="A change of voters is under way.")
 
 
 class RaftClusterStatus(Status):
@@ -186,6 +283,17 @@ class RaftClusterStatus(Status):
     )
     term: int | None = Field(default=None, ge=0, description="The highest term that a member reports.")
     members: list[MemberStatus] = Field(default_factory=list, max_length=16)
+    initial_replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=9,
+        description="With how many members the cluster began: those that never started are told so.",
+    )
+    configuration: Configuration | None = Field(
+        default=None, description="The configuration of the last leader that the operator saw."
+    )
+    voters: int | None = Field(default=None, ge=0, description="Members that decide.")
+    learners: int | None = Field(default=None, ge=0, description="Members that are still to learn the log.")
 
 
 class RaftCluster(Resource):
@@ -201,6 +309,14 @@ class RaftCluster(Resource):
         Column("Leader", ".status.leader", description="The member that leads the highest term."),
         Column("Term", ".status.term", "integer", "The highest term known."),
         Column("Members", ".status.readyMembers", description="Ready members of those wanted."),
+        Column("Voters", ".status.voters", "integer", "Members that decide.", wide=True),
+        Column("Learners", ".status.learners", "integer", "Members that have no vote yet.", wide=True),
+        Column(
+            "Membership",
+            '.status.conditions[?(@.type=="MembershipSettled")].reason',
+            description="What becomes of the members.",
+            wide=True,
+        ),
         Column(
             "Updated", ".status.updatedReplicas", "integer", "Members that run the current spec.", wide=True
         ),
@@ -221,6 +337,12 @@ class RaftCluster(Resource):
             "!self.metadata.name.endsWith('-load')",
             "a name that ends in -load would collide with a LoadTest's load: write another metadata.name",
         ),
+        Rule(
+            "!has(self.spec) || !has(self.spec.leaderPriority) || "
+            "self.spec.leaderPriority.all(member, member.startsWith(self.metadata.name + '-'))",
+            "leaderPriority names a member of another cluster: members are called metadata.name, '-' and a "
+            "number",
+        ),
     )
 
     spec: RaftClusterSpec = Field(default_factory=RaftClusterSpec)
@@ -228,6 +350,9 @@ class RaftCluster(Resource):
 
 
 __all__ = [
+    "ClientAuth",
+    "Configuration",
+    "ConfigurationMember",
     "Image",
     "MemberStatus",
     "Quantity",
@@ -236,6 +361,8 @@ __all__ = [
     "RaftClusterStatus",
     "ResourceList",
     "Resources",
+    "SecretName",
+    "Snapshot",
     "Storage",
     "Testing",
 ]
