@@ -6,7 +6,6 @@ log says (`sessions`).
 """
 
 import hashlib
-import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,6 +15,7 @@ from faultlab.runtime.resp.encoder import Result, error_line
 
 from .commands import INT64_MAX, INT64_MIN, NOT_AN_INTEGER, Op, SetFlags, parse_integer
 from .lists import GENERATIONS, WRONG_TYPE, Data, ListValue, length, push, slice_of
+from .log_digest import LogDigest
 from .messages import Entry
 from .sessions import New, Sessions
 from .store_snapshot import FrozenStore, read_chunks
@@ -30,9 +30,8 @@ _REPLY_TOO_LONG = error_line(
 )
 _OVERFLOW = error_line("ERR increment or decrement would overflow")
 
-_blake2b = hashlib.blake2b
-_CHAIN = struct.Struct("<16sQQ")
-_DIGEST_BYTES = 16
+_NO_COMMAND = b"\xc1"
+"""No command's encoding begins so: it tells entries of other kinds apart in the digest."""
 
 _NX, _XX, _GET = int(SetFlags.NX), int(SetFlags.XX), int(SetFlags.GET)
 
@@ -45,7 +44,7 @@ class KeyValueStore:
     ) -> None:
         """`own_clock_ms` (wall clock, milliseconds) is what the rule `expireByOwnClock` expires by."""
         self._data: Data = {}
-        self._chain = bytes(_DIGEST_BYTES)
+        self._digest = LogDigest()
         self._generation = next(GENERATIONS)
         self._keep_sessions = break_rule != "snapshotWithoutSessions"
         by_own_clock = break_rule == "expireByOwnClock"
@@ -77,17 +76,23 @@ class KeyValueStore:
         return self._sessions.log_time_ms
 
     def apply(self, entry: Entry) -> Result:
-        """Applies the next entry of the log; a no-op answers None. Entries come in order, each once."""
+        """Applies the next entry of the log; one that is no command changes nothing else and answers None.
+
+        Entries come in order, each once.
+        """
         index, data = entry.index, entry.data
         assert index == self.applied_index + 1, f"entry {index} applied after {self.applied_index}"
-        self._chain = _blake2b(
-            _CHAIN.pack(self._chain, index, entry.term) + data, digest_size=_DIGEST_BYTES
-        ).digest()
         self.applied_index = index
-        self.applied_term = entry.term
+        self.applied_term = term = entry.term
+        if entry.kind:
+            self._digest.add(index, term, _NO_COMMAND + data)
+            return None
+        self._digest.add(index, term, data)
         if not data:
             return None
-        return self._perform(_decode(data))
+        args = _decode(data)
+        function = _APPLY.get(args[0])
+        return function(self._data, args) if function is not None else self._methods[args[0]](args)
 
     def read(self, command: bytes) -> Result:
         """Answers a reading command from the map as it is."""
@@ -95,8 +100,8 @@ class KeyValueStore:
         return _READ[args[0]](self._data, args)
 
     def digest(self) -> str:
-        """A hash, in hex, over every entry applied so far: each with the hash before it."""
-        return self._chain.hex()
+        """A hash, in hex, over every entry applied so far: index, term and data."""
+        return self._digest.hex()
 
     def freeze(self) -> FrozenStore:
         """The state as it is now: a shallow copy, some milliseconds for 100,000 keys."""
@@ -117,13 +122,13 @@ class KeyValueStore:
         self._data = dict(frozen.data)
         self._generation = next(GENERATIONS)
         self._sessions.replace(frozen.sessions, frozen.log_time_ms)
-        self._chain = frozen.chain
+        self._digest = LogDigest(frozen.applied_index, frozen.applied_term, frozen.digest)
         self.applied_index = frozen.applied_index
         self.applied_term = frozen.applied_term
 
     def fingerprint(self) -> str:
         """A hash, in hex, over the whole state, sessions included: as long as the state is large."""
-        whole = _blake2b(digest_size=_DIGEST_BYTES)
+        whole = hashlib.blake2b(digest_size=16)
         for chunk in self._frozen(with_sessions=True).chunks():
             whole.update(chunk)
         return whole.hexdigest()
@@ -133,7 +138,7 @@ class KeyValueStore:
         return FrozenStore(
             self.applied_index,
             self.applied_term,
-            self._chain,
+            self._digest.state(),
             self._sessions.log_time_ms,
             dict(self._data),
             sessions if with_sessions else (),

@@ -22,6 +22,7 @@ from faultlab.runtime.resp.encoder import Result
 
 from .errors import BadState
 from .lists import Data, ListValue, size_of
+from .log_digest import DigestState
 from .sessions import Session, kept_bytes
 
 MAGIC = b"FLKV"
@@ -43,8 +44,8 @@ class FrozenStore(msgspec.Struct, frozen=True):
 
     applied_index: int
     applied_term: int
-    chain: bytes
-    """The digest over all entries up to `applied_index`."""
+    digest: DigestState
+    """Of the log up to `applied_index`."""
     log_time_ms: int
     data: Data
     sessions: Sequence[Session]
@@ -52,7 +53,7 @@ class FrozenStore(msgspec.Struct, frozen=True):
     def chunks(self) -> Iterator[bytes]:
         """Its bytes, in pieces of about SLICE_BYTES; each is made when it is asked for."""
         yield MAGIC + _frame(
-            [_HEAD, VERSION, self.applied_index, self.applied_term, self.chain, self.log_time_ms]
+            [_HEAD, VERSION, self.applied_index, self.applied_term, self.digest, self.log_time_ms]
         )
         yield from map(_frame, _value_frames(self.data))
         yield from map(_frame, _session_frames(self.sessions))
@@ -62,20 +63,7 @@ class FrozenStore(msgspec.Struct, frozen=True):
 def read_chunks(chunks: Iterable[bytes]) -> FrozenStore:
     """The store whose bytes these are, however they are cut; raises BadState where they are not one's."""
     frames = _frames(chunks)
-    head = next(frames, None)
-    if not (
-        head is not None
-        and len(head) == 6
-        and head[0] == _HEAD
-        and all(type(head[place]) is int for place in (1, 2, 3, 5))
-        and type(head[4]) is bytes
-    ):
-        raise BadState("a snapshot of the key-value store must begin with its head; it is damaged")
-    _, version, index, term, chain, log_time_ms = head
-    if version != VERSION:
-        raise BadState(
-            f"the snapshot has version {version}, this program reads {VERSION}; run the version that wrote it"
-        )
+    index, term, digest, log_time_ms = _head(next(frames, None))
     data: Data = {}
     sessions: list[Session] = []
     last: bytes | None = None
@@ -93,7 +81,7 @@ def read_chunks(chunks: Iterable[bytes]) -> FrozenStore:
                     f"the snapshot's end names {frame[1:]} keys and sessions, and there were"
                     f" {[len(data), len(sessions)]}; it is damaged"
                 )
-            return FrozenStore(index, term, chain, log_time_ms, data, sessions)
+            return FrozenStore(index, term, digest, log_time_ms, data, sessions)
         else:
             raise BadState(f"the snapshot has a frame of unknown kind {kind!r}; it is damaged")
     raise BadState("the snapshot has no end; it was cut off")
@@ -184,6 +172,20 @@ def _frames(chunks: Iterable[bytes]) -> Iterator[list[Any]]:
         del buffer[:at]
     if buffer or not begun:
         raise BadState(f"the snapshot ends in the middle of a frame, {len(buffer)} bytes into it")
+
+
+def _head(frame: list[Any] | None) -> tuple[int, int, DigestState, int]:
+    if frame is None or len(frame) < 2 or frame[0] != _HEAD:
+        raise BadState("a snapshot of the key-value store must begin with its head; it is damaged")
+    if frame[1] != VERSION:
+        raise BadState(
+            f"the snapshot has version {frame[1]} and this program reads {VERSION};"
+            " run the version that wrote it"
+        )
+    try:
+        return msgspec.convert(frame[2:], tuple[int, int, DigestState, int])
+    except msgspec.ValidationError as error:
+        raise BadState(f"the snapshot's head cannot be read: {error}") from error
 
 
 def _take_values(data: Data, frame: list[Any]) -> bytes | None:
