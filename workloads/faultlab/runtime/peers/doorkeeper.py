@@ -39,8 +39,8 @@ class Doorkeeper:
         """Raises Refusal for who may not come in.
 
         A member that was left behind may hear from a leader that its configuration does not know yet, and has
-        to listen to it all the same (thesis, 4.1), as one that joins knows nobody at all: with a key the proof
-        decides; without one an unlisted id has to be one that was met before, or one that a leader has made
+        to listen to it all the same (thesis, 4.1); one that joins knows nobody at all. With a key the proof
+        decides. Without one an unlisted id has to be one that was met before, or one that a leader has made
         (`name#N`), unless none is listed.
         """
         may_be = self._keyed or not self.listed or "#" in hello.sender or hello.sender in self._known
