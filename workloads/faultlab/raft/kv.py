@@ -17,6 +17,7 @@ from .commands import INT64_MAX, INT64_MIN, NOT_AN_INTEGER, Op, SetFlags, parse_
 from .lists import GENERATIONS, WRONG_TYPE, Data, ListValue, length, push, slice_of
 from .log_digest import LogDigest
 from .messages import Entry
+from .rules import Rule
 from .sessions import New, Sessions
 from .store_snapshot import FrozenStore, read_chunks
 
@@ -40,7 +41,7 @@ class KeyValueStore:
     """The map, and how far into the log it has come."""
 
     def __init__(
-        self, break_rule: str | None = None, *, own_clock_ms: Callable[[], int] | None = None
+        self, break_rule: Rule | None = None, *, own_clock_ms: Callable[[], int] | None = None
     ) -> None:
         """`own_clock_ms` (wall clock, milliseconds) is what the rule `expireByOwnClock` expires by."""
         self._data: Data = {}
