@@ -27,6 +27,9 @@ class Recorder:
     def prepare(self, _spec: CommandSpec, args: list[bytes]) -> bytes | str:
         return "-ERR refused" if args[1] == b"bad" else b" ".join(args)
 
+    def unwrap(self, spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
+        return spec, args
+
     def submit(self, kind: Kind, command: bytes, slot: Slot) -> None:
         if self.automatic:
             slot.resolve(command, "demo-0", 3)
@@ -232,7 +235,12 @@ async def test_an_answer_to_a_client_that_has_gone_is_dropped(world: World) -> N
         ((b"CLIENT", b"SETNAME", b"has space"), "without spaces"),
         ((b"SELECT", b"1"), "only database 0"),
         ((b"HELLO", b"4"), "unsupported protocol version"),
-        ((b"HELLO", b"3", b"AUTH", b"a", b"b"), "only SETNAME"),
+        ((b"HELLO", b"3", b"AUTH", b"a", b"b"), "WRONGPASS"),
+        ((b"HELLO", b"3", b"AUTH", b"a"), "Syntax error in HELLO option 'AUTH'"),
+        ((b"AUTH", b"password"), "without any password configured"),
+        ((b"AUTH", b"a", b"b"), "WRONGPASS invalid username-password pair"),
+        ((b"AUTH", b"a", b"b", b"c"), "syntax error"),
+        ((b"ACL", b"LIST"), "ACL knows WHOAMI"),
         ((b"PING", b"a", b"b"), "wrong number of arguments for 'ping'"),
         ((b"COMMAND", b"GETKEYS"), "COMMAND knows"),
         ((b"\xff\r\n\x00",), "unknown command"),

@@ -267,14 +267,24 @@ COMMANDS = MappingProxyType(
     {
         spec.name: spec
         for spec in (
-            CommandSpec("SET", -3, Kind.WRITE, "Sets a key; NX, XX and GET as in Redis.", _WRITE, 1, 1, 1),
-            CommandSpec("DEL", -2, Kind.WRITE, "Removes keys; how many there were.", _WRITE, 1, -1, 1),
-            CommandSpec("INCR", 2, Kind.WRITE, "Adds one to an integer.", _WRITE, 1, 1, 1),
-            CommandSpec("INCRBY", 3, Kind.WRITE, "Adds to an integer.", _WRITE, 1, 1, 1),
-            CommandSpec("DECR", 2, Kind.WRITE, "Takes one from an integer.", _WRITE, 1, 1, 1),
-            CommandSpec("DECRBY", 3, Kind.WRITE, "Takes from an integer.", _WRITE, 1, 1, 1),
             CommandSpec(
-                "CAS", 4, Kind.WRITE, "Sets a key if its value is the one expected; 1 or 0.", _WRITE, 1, 1, 1
+                "SET", -3, Kind.WRITE, "Sets a key; NX, XX and GET as in Redis.", _WRITE, 1, 1, 1, b"GET"
+            ),
+            CommandSpec("DEL", -2, Kind.WRITE, "Removes keys; how many there were.", _WRITE, 1, -1, 1),
+            CommandSpec("INCR", 2, Kind.WRITE, "Adds one to an integer.", _WRITE, 1, 1, 1, True),
+            CommandSpec("INCRBY", 3, Kind.WRITE, "Adds to an integer.", _WRITE, 1, 1, 1, True),
+            CommandSpec("DECR", 2, Kind.WRITE, "Takes one from an integer.", _WRITE, 1, 1, 1, True),
+            CommandSpec("DECRBY", 3, Kind.WRITE, "Takes from an integer.", _WRITE, 1, 1, 1, True),
+            CommandSpec(
+                "CAS",
+                4,
+                Kind.WRITE,
+                "Sets a key if its value is the one expected; 1 or 0.",
+                _WRITE,
+                1,
+                1,
+                1,
+                True,
             ),
             CommandSpec("MSET", -3, Kind.WRITE, "Sets several keys at once.", _WRITE, 1, -1, 2),
             CommandSpec("RPUSH", -3, Kind.WRITE, "Appends to a list; its length.", _WRITE, 1, 1, 1),

@@ -22,7 +22,7 @@ from faultlab.runtime.resp.handler import CommandSpec, Kind, Slot
 from faultlab.runtime.resp.server import RespServer
 from faultlab.runtime.ticker import Ticker
 
-from .commands import COMMANDS, prepare
+from .commands import COMMANDS, prepare, unwrap
 from .config import CoreConfig
 from .core import Raft
 from .host import DiskQueue, Link
@@ -154,6 +154,10 @@ class RaftMember:
     def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
         """As `Handler.prepare`."""
         return prepare(spec, args)
+
+    def unwrap(self, spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
+        """As `Handler.unwrap`."""
+        return unwrap(spec, args)
 
     def submit(self, kind: Kind, command: bytes, slot: Slot) -> None:
         """As `Handler.submit`."""

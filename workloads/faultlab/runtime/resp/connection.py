@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import ProtocolError
 from .encoder import Result, encode, encode_meta, error_line
 from .handler import CommandSpec, Kind
-from .parser import RequestParser
+from .parser import MAX_REQUEST_BYTES, RequestParser
 from .session import LOCAL_COMMANDS, Session, run_local
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _FLUSH_BYTES = 256 * 1024
 """Replies that are written at once and not at the end of the turn, so that the socket can push back."""
+MAX_REQUEST_BYTES_BEFORE_LOGIN = 64 * 1024
+"""Of one request, where a login is needed."""
 _READ_AHEAD_BYTES = 64 * 1024
 """What a stalled connection may still take in before its socket is no longer read."""
 
@@ -50,9 +52,11 @@ class RespConnection(asyncio.Protocol):
     def __init__(self, server: "RespServer") -> None:
         self._server = server
         self._handler = server.handler
+        self._access = server.access
         self._parser = RequestParser()
         self._transport: asyncio.Transport | None = None
         self.session = Session()
+        self._bound_requests()
         self._slots: deque[ReplySlot] = deque()
         self._out: list[bytes] = []
         self._in_flight_bytes = 0
@@ -202,7 +206,17 @@ class RespConnection(asyncio.Protocol):
         elif not spec.admits(len(args)):
             self._fail(f"ERR wrong number of arguments for '{spec.name.lower()}' command", 0)
             return None
+        elif self._access is not None:
+            problem = self._access.problem(self.session.user, spec, args, self._handler.unwrap)
+            if problem is not None:
+                self._open_slot(0).resolve(problem, None, None)
+                return None
         return spec
+
+    def _bound_requests(self) -> None:
+        """Strangers may not make us hold as much as users may."""
+        stranger = self._access is not None and self.session.user is None
+        self._parser.max_request_bytes = MAX_REQUEST_BYTES_BEFORE_LOGIN if stranger else MAX_REQUEST_BYTES
 
     def _start(self, spec: CommandSpec, args: list[bytes]) -> None:
         if spec.kind is not self._kind:
@@ -223,6 +237,8 @@ class RespConnection(asyncio.Protocol):
         """In the protocol that the command leaves; META's own replies come as they would without it."""
         meta_before = self.session.meta
         result = run_local(self, self._server, spec, args)
+        if self._access is not None:
+            self._bound_requests()
         reply = encode(result, self.session.resp3)
         if meta_before and self.session.meta:
             reply = b"*2\r\n" + reply + encode_meta(None, None, self.session.resp3)

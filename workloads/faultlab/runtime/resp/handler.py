@@ -29,6 +29,14 @@ class CommandSpec(msgspec.Struct, frozen=True):
     first_key: int = 0
     last_key: int = 0
     step: int = 0
+    reveals: bool | bytes = False
+    """Of a write: its reply tells of the value that was there, always or with this option after the value."""
+
+    def tells(self, args: list[bytes]) -> bool:
+        """Whether the reply to these arguments tells of the value that was there."""
+        if isinstance(self.reveals, bytes):
+            return self.reveals in [arg.upper() for arg in args[3:]]
+        return self.reveals
 
     def admits(self, count: int) -> bool:
         """Whether `count` arguments, the name among them, are right."""
@@ -51,6 +59,11 @@ class Handler(Protocol):
 
     def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
         """Checks a request whose arity is right: its encoding for `submit`, or an error line."""
+        ...
+
+    def unwrap(self, spec: CommandSpec, args: list[bytes]) -> "tuple[CommandSpec, list[bytes]] | str":
+        """The command, with its own arguments, whose keys a request touches: itself, or the one that it
+        carries. An error line where it carries none that `prepare` would take."""
         ...
 
     def submit(self, kind: Kind, command: bytes, slot: Slot) -> None:

@@ -35,7 +35,7 @@ class RequestParser:
 
     def __init__(self, max_request_bytes: int = MAX_REQUEST_BYTES) -> None:
         self._reader = hiredis.Reader()
-        self._max_request_bytes = max_request_bytes
+        self.max_request_bytes = max_request_bytes
         self._unfinished_bytes = 0
         self._held = b""
         self._complete: deque[object] = deque()
@@ -57,8 +57,8 @@ class RequestParser:
         while True:
             item = self._complete.popleft() if self._complete else self._gets()
             if item is False:
-                if self._unfinished_bytes > self._max_request_bytes:
-                    raise ProtocolError(f"request over {self._max_request_bytes} bytes")
+                if self._unfinished_bytes > self.max_request_bytes:
+                    raise ProtocolError(f"request over {self.max_request_bytes} bytes")
                 return None
             self._unfinished_bytes = 0
             if type(item) is not list:

@@ -3,6 +3,7 @@
 import asyncio
 
 from ..errors import ListenError
+from .acl import AccessControl
 from .connection import RespConnection
 from .handler import Handler
 
@@ -16,9 +17,17 @@ class RespServer:
     """Serves one `Handler` to up to MAX_CONNECTIONS clients."""
 
     def __init__(
-        self, handler: Handler, *, software: str, version: str, max_connections: int = MAX_CONNECTIONS
+        self,
+        handler: Handler,
+        *,
+        software: str,
+        version: str,
+        max_connections: int = MAX_CONNECTIONS,
+        access: AccessControl | None = None,
     ) -> None:
+        """`access`: who may do what; None: everybody everything."""
         self.handler = handler
+        self.access = access
         self.software = software
         self.version = version
         self._max_connections = max_connections

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .acl import DEFAULT_USER, WRONG_PASS, Permissions
 from .encoder import Result, error_line
 from .handler import CommandSpec, Kind
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from .server import RespServer
 
 _MAX_NAME_BYTES = 256
+MAX_FAILED_LOGINS = 8
+"""On one connection, which is then closed."""
 
 
 class Session:
@@ -20,6 +23,7 @@ class Session:
         self.id = 0
         self.peer = ""
         self.quitting = False
+        self.failed_logins = 0
         self.reset()
 
     def reset(self) -> None:
@@ -30,11 +34,14 @@ class Session:
         self.name = b""
         self.library = b""
         self.library_version = b""
+        self.user: Permissions | None = None
+        """Who has logged in, where a login is needed."""
 
     def describe(self) -> str:
         """One line, as `CLIENT INFO` gives it."""
         return (
             f"id={self.id} addr={self.peer} name={self.name.decode('utf-8', 'replace')} db=0"
+            f" user={self.user.name if self.user is not None else DEFAULT_USER}"
             f" resp={3 if self.resp3 else 2} meta={'on' if self.meta else 'off'}"
             f" lib-name={self.library.decode('utf-8', 'replace')}"
             f" lib-ver={self.library_version.decode('utf-8', 'replace')}"
@@ -72,8 +79,41 @@ def _select(_session: Session, _server: "RespServer", args: list[bytes]) -> Resu
     return "+OK" if args[1] == b"0" else error_line("ERR DB index is out of range: there is only database 0")
 
 
+def _log_in(session: Session, server: "RespServer", name: bytes, password: bytes) -> Result:
+    """None where it worked."""
+    if server.access is None:
+        if name == DEFAULT_USER.encode():
+            return None
+    elif (user := server.access.login(name, password)) is not None:
+        session.user = user
+        return None
+    session.failed_logins += 1
+    session.quitting = session.failed_logins >= MAX_FAILED_LOGINS
+    return WRONG_PASS
+
+
+def _auth(session: Session, server: "RespServer", args: list[bytes]) -> Result:
+    if len(args) > 3:
+        return error_line("ERR syntax error")
+    if len(args) == 2 and server.access is None:
+        return error_line(
+            "ERR AUTH <password> called without any password configured for the default user."
+            " Are you sure your configuration is correct?"
+        )
+    name = args[1] if len(args) == 3 else DEFAULT_USER.encode()
+    problem = _log_in(session, server, name, args[-1])
+    return "+OK" if problem is None else problem
+
+
+def _acl(session: Session, _server: "RespServer", args: list[bytes]) -> Result:
+    if args[1].upper() == b"WHOAMI" and len(args) == 2:
+        return (session.user.name if session.user is not None else DEFAULT_USER).encode()
+    return error_line("ERR ACL knows WHOAMI; users and their rules are in the member's file")
+
+
 def _hello(session: Session, server: "RespServer", args: list[bytes]) -> Result:
     resp3, name = session.resp3, session.name
+    login: tuple[bytes, bytes] | None = None
     if len(args) > 1:
         if args[1] not in (b"2", b"3"):
             return error_line("NOPROTO unsupported protocol version; this member speaks 2 and 3")
@@ -81,13 +121,26 @@ def _hello(session: Session, server: "RespServer", args: list[bytes]) -> Result:
         at = 2
         while at < len(args):
             option = args[at].upper()
-            if option != b"SETNAME" or at + 1 >= len(args):
+            if option == b"AUTH" and at + 2 < len(args):
+                login = args[at + 1], args[at + 2]
+                at += 3
+            elif option == b"SETNAME" and at + 1 < len(args):
+                name = args[at + 1]
+                at += 2
+            else:
                 shown = option[:32].decode("utf-8", "replace")
-                return error_line(f"ERR Syntax error in HELLO option '{shown}'; only SETNAME NAME is known")
-            name = args[at + 1]
-            at += 2
+                return error_line(
+                    f"ERR Syntax error in HELLO option '{shown}';"
+                    " AUTH USER PASSWORD and SETNAME NAME are known"
+                )
     if (problem := _name_problem(name)) is not None:
         return problem
+    if login is not None:
+        wrong = _log_in(session, server, *login)
+        if wrong is not None:
+            return wrong
+    elif server.access is not None and session.user is None:
+        return _HELLO_NO_AUTH
     session.resp3, session.name = resp3, name
     return {
         "server": server.software.encode(),
@@ -98,6 +151,13 @@ def _hello(session: Session, server: "RespServer", args: list[bytes]) -> Result:
         "role": b"master",
         "modules": [],
     }
+
+
+_HELLO_NO_AUTH = error_line(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto>"
+    " AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version"
+    " at the same time"
+)
 
 
 def _name_problem(name: bytes) -> str | None:
@@ -230,7 +290,9 @@ LOCAL_COMMANDS: dict[str, CommandSpec] = {
     for spec in (
         _local("PING", -1, "Answers PONG, or its argument."),
         _local("ECHO", 2, "Answers its argument."),
-        _local("HELLO", -1, "Chooses RESP2 or RESP3 and describes the server."),
+        _local("HELLO", -1, "Chooses RESP2 or RESP3, logs in with AUTH, and describes the server."),
+        _local("AUTH", -2, "Logs in: [USER] PASSWORD."),
+        _local("ACL", -2, "WHOAMI: who has logged in."),
         _local("CLIENT", -2, "This connection: its id, name, library, and META ON|OFF (who answered)."),
         _local("COMMAND", -1, "The commands that this member knows."),
         _local("INFO", -1, "Text about the server, its role and its keys."),
@@ -244,6 +306,8 @@ _RUN: dict[str, Callable[[Session, "RespServer", list[bytes]], Result]] = {
     "PING": _ping,
     "ECHO": _echo,
     "HELLO": _hello,
+    "AUTH": _auth,
+    "ACL": _acl,
     "CLIENT": _client,
     "COMMAND": _command,
     "INFO": _info,
