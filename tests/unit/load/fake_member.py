@@ -7,6 +7,12 @@ from contextlib import contextmanager
 
 import hiredis
 
+from faultlab.raft.commands import COMMANDS, prepare, stamp
+from faultlab.raft.kv import KeyValueStore
+from faultlab.raft.messages import Entry
+from faultlab.runtime.resp.encoder import Result, encode
+from faultlab.runtime.resp.handler import Kind
+
 Answer = Callable[[list[bytes]], bytes | None]
 
 
@@ -21,6 +27,7 @@ class FakeMember:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.commands: list[list[bytes]] = []
+        """All but those that open sessions."""
         self.port = 0
 
 
@@ -37,7 +44,8 @@ def serving(answer: Answer) -> Iterator[FakeMember]:
                     if command[:2] == [b"CLIENT", b"META"]:
                         self.request.sendall(b"+OK\r\n")
                         continue
-                    member.commands.append(command)
+                    if command[0] != b"SESSION":
+                        member.commands.append(command)
                     reply = member.answer(command)
                     if reply is None:
                         return
@@ -59,22 +67,31 @@ def serving(answer: Answer) -> Iterator[FakeMember]:
 
 
 def store() -> Answer:
-    """A single register store that is linearizable."""
-    data: dict[bytes, bytes] = {}
+    """The lab's own state machine, as if each command had been committed at once."""
+    machine = KeyValueStore()
     lock = threading.Lock()
 
     def answer(command: list[bytes]) -> bytes:
+        spec = COMMANDS[command[0].decode()]
         with lock:
-            name, key = command[0], command[1]
-            if name == b"SET":
-                data[key] = command[2]
-                return meta(b"+OK\r\n")
-            if name == b"CAS":
-                swapped = data.get(key) == command[2]
-                if swapped:
-                    data[key] = command[3]
-                return meta(b":%d\r\n" % swapped)
-            value = data.get(key)
-            return meta(b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value))
+            prepared = prepare(spec, list(command))
+            if isinstance(prepared, str):
+                result: Result = prepared
+            elif spec.kind is Kind.READ:
+                result = machine.read(prepared)
+            else:
+                result = machine.apply(Entry(machine.applied_index + 1, 1, stamp(prepared, 1000)))
+            return meta(encode(result, False))
 
     return answer
+
+
+def in_session(answer: Answer) -> Answer:
+    """Opens sessions, and has `answer` say what becomes of the command within a REQ."""
+
+    def run(command: list[bytes]) -> bytes | None:
+        if command[0] == b"SESSION":
+            return meta(b":7\r\n")
+        return answer(command[3:] if command[0] == b"REQ" else command)
+
+    return run

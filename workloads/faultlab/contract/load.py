@@ -24,11 +24,14 @@ class Arrival(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Mix(msgspec.Struct, frozen=True, rename="camel"):
-    """Relative weights of the operations."""
+    """Relative weights of the operations. Each key is a register (write, cas), a list (append) or a counter
+    (incr); reads are spread over the three as what changes them is."""
 
     read: int = 50
     write: int = 50
     cas: int = 0
+    append: int = 0
+    incr: int = 0
 
 
 class Keys(msgspec.Struct, frozen=True, rename="camel"):
@@ -53,6 +56,13 @@ class LoadConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     mix: Mix = Mix()
     keys: Keys = Keys()
     operation_timeout_ms: int = 1000
+    """How long an answer is waited for each time that an operation is sent."""
+    retries: bool = True
+    """A write whose outcome is unknown is sent again, at other members too, for at most `retry_limit_ms`."""
+    retry_limit_ms: int = 3000
+    sessions: bool = True
+    """Writes are sent within a session and under a number, so that one sent again is applied once. Without,
+    retries apply some writes twice, as those of many client libraries do: for showing just that."""
     record: bool = True
     seed: int = 1
     data_dir: str = "/data"

@@ -36,11 +36,13 @@ class Event(msgspec.Struct, omit_defaults=True, rename="camel"):
     term: int | None = None
     """On a completion: the term in which the answering leader proposed or served it."""
     member: str | None = None
-    """The member that the client was connected to."""
+    """The member that the client was connected to; on a completion the one that was asked last."""
     intended: int | None = None
     """On an invocation at a constant rate: when it should have started. Latency counts from here."""
     error: str | None = None
     """On fail and info: what the client saw."""
+    attempts: int = 1
+    """On a completion: how many times the operation was sent, as one and the same request."""
 
 
 _decoder = msgspec.json.Decoder(Event)

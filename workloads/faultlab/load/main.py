@@ -55,9 +55,10 @@ def _problem(config: LoadConfig) -> str | None:
         return "users, workers and keys.count must be at least 1"
     if config.users < config.workers:
         return f"{config.workers} workers for {config.users} users; use at most one worker for each user"
-    if min(config.mix.read, config.mix.write, config.mix.cas) < 0:
+    weights = msgspec.structs.astuple(config.mix)
+    if min(weights) < 0:
         return "mix: weights must not be negative"
-    if config.mix.read + config.mix.write + config.mix.cas == 0:
+    if not any(weights):
         return "mix: at least one weight must be above 0"
     rate = config.arrival.operations_per_second
     if config.arrival.mode == "constantRate" and (rate is None or rate <= 0):

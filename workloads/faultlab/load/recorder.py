@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from faultlab.contract.load import LoadWindow
 from faultlab.history.events import Event, EventType, encode_event
-from faultlab.load.choice import Operation
+from faultlab.load.choice import ANSWERED_BY_VALUE, Operation
 
 PROCESSES_PER_WORKER = 10_000_000
 WINDOW_NS = 1_000_000_000
@@ -79,6 +79,7 @@ class Recorder:
         value: Any = None,
         term: int | None = None,
         error: str | None = None,
+        attempts: int = 1,
     ) -> float:
         """Records the completion and returns its latency in milliseconds, counted from `since_ns`."""
         now_ns = self._clock()
@@ -95,11 +96,12 @@ class Recorder:
                 type=outcome,
                 f=operation.f,
                 key=operation.key,
-                value=value if operation.f == "read" else operation.value,
+                value=value if operation.f in ANSWERED_BY_VALUE else operation.value,
                 time=now_ns - self._start_ns,
                 member=member,
                 term=term,
                 error=error,
+                attempts=attempts,
             )
         )
         return latency_ms

@@ -13,7 +13,7 @@ from typing import Literal
 from faultlab.contract.load import LoadConfig, LoadWindow
 from faultlab.contract.member import PeerAddress
 from faultlab.load.choice import Chooser, Operation
-from faultlab.load.client import Client, Outcome
+from faultlab.load.client import Client, Outcome, longest_operation_s
 from faultlab.load.recorder import Recorder
 from faultlab.load.schedule import Schedule
 
@@ -92,7 +92,7 @@ class Session:
         if self.phase in ("finishing", "finished"):
             return
         self.phase = "finishing"
-        give_up_ns = self._clock() + int((2 * self._timeout_s + 1) * 1e9)
+        give_up_ns = self._clock() + int((longest_operation_s(self._config) + 1) * 1e9)
         while self.recorder.open and self._clock() < give_up_ns:
             self._sleep(0.01)
         self.drained = True
@@ -115,16 +115,25 @@ class Session:
 
     def _client(self, member: PeerAddress) -> Client:
         members = self._config.members
-        return Client(member, self.recorder, self.chooser, timeout_s=self._timeout_s, members=members)
+        return Client(
+            member,
+            self.recorder,
+            self.chooser,
+            timeout_s=self._timeout_s,
+            members=members,
+            retry_limit_s=self._config.retry_limit_ms / 1000 if self._config.retries else 0.0,
+            sessions=self._config.sessions,
+            sleep=self._sleep,
+        )
 
     def _final_read(self) -> None:
         clients = [self._client(member) for member in self._config.members]
         give_up_ns = self._clock() + int(FINAL_READ_LIMIT_S * 1e9)
         try:
-            for number, key in enumerate(self.chooser.keys):
+            for number, read in enumerate(self.chooser.reads()):
                 turn = number
                 while self._clock() < give_up_ns:
-                    outcome = clients[turn % len(clients)].perform(Operation("read", key, None), None)
+                    outcome = clients[turn % len(clients)].perform(read, None)
                     if outcome.type == "ok":
                         break
                     turn += 1
