@@ -14,12 +14,13 @@ class DamagedLog(StorageError):
 
     def __init__(self, path: Path, offset: int, what: str) -> None:
         super().__init__(
-            f"{path} is damaged at byte {offset}: {what}. What was written after it may have been"
-            " acknowledged, so nothing is cut off. Restore this data directory from a copy, or give the"
-            " member an empty one only if a majority of the others is intact and up to date"
+            f"{path} is damaged at byte {offset}: {what}. This member may have acknowledged what is lost, so"
+            " it does not start. Replace it: under a new id it gets everything from the others"
+            " (`faultlab-node raft --replace`; in Kubernetes the operator does it by itself)"
         )
         self.path = path
         self.offset = offset
+        self.what = what
 
 
 class ForeignLog(StorageError):
