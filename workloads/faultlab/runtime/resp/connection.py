@@ -71,6 +71,8 @@ class RespConnection(asyncio.Protocol):
         self._stalled = False
         """Something complete waits to be dispatched."""
         self._closing = False
+        self._refused = False
+        """Garbage has come: nothing behind it is looked at."""
         self._eof = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,13 +99,9 @@ class RespConnection(asyncio.Protocol):
         self._dispatch()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._closing or self._refused:
             return
-        try:
-            self._parser.feed(data)
-        except ProtocolError as error:
-            self._refuse(error)
-            return
+        self._parser.feed(data)
         self._read_ahead += len(data)
         self._dispatch()
         if self._reading and self._read_ahead > _READ_AHEAD_BYTES and self._transport is not None:
@@ -144,7 +142,7 @@ class RespConnection(asyncio.Protocol):
                 self._transport.abort()
         self._out.clear()
         self._out_bytes = 0
-        finished = self._closing or (self._eof and not self._slots)
+        finished = self._closing or ((self._eof or self._refused) and not self._slots)
         if finished and self._transport is not None:
             self._transport.close()
 
@@ -155,7 +153,7 @@ class RespConnection(asyncio.Protocol):
 
     def _dispatch(self) -> None:
         """Starts as many requests as may start now."""
-        if self._dispatching or self._closing:
+        if self._dispatching or self._closing or self._refused:
             return
         self._dispatching = True
         try:
@@ -254,6 +252,6 @@ class RespConnection(asyncio.Protocol):
         self._open_slot(cost).resolve(error_line(message), None, None)
 
     def _refuse(self, error: ProtocolError) -> None:
-        """Garbage: tell why, after the replies that are ready, and close."""
-        self._out.append(encode(error_line(f"ERR Protocol error: {error}"), False))
-        self.close()
+        """Garbage: tell why, after the replies to what came before it, and close."""
+        self._refused = True
+        self._answer(self._open_slot(0), encode(error_line(f"ERR Protocol error: {error}"), False))

@@ -39,23 +39,33 @@ class RequestParser:
         self._unfinished_bytes = 0
         self._held = b""
         self._complete: deque[object] = deque()
+        self._error: ProtocolError | None = None
+        """What came behind the complete requests."""
 
     def feed(self, data: bytes) -> None:
-        """Takes in a chunk; raises ProtocolError for a declared count over the bound."""
+        """Takes in a chunk."""
         self._unfinished_bytes += len(data)
         if self._held:
             data, self._held = self._held + data, b""
-        if data[:1].isalpha():
-            data = self._take_inline(data)
-        if _SUSPECT.search(data) is None:
-            self._reader.feed(data)
-        else:
-            self._feed_guarded(data)
+        try:
+            if data[:1].isalpha():
+                data = self._take_inline(data)
+            if _SUSPECT.search(data) is None:
+                self._reader.feed(data)
+            else:
+                self._feed_guarded(data)
+        except ProtocolError as error:
+            self._error = error
 
     def next(self) -> list[bytes] | None:
         """The next complete request, None if there is none; raises ProtocolError for garbage."""
         while True:
-            item = self._complete.popleft() if self._complete else self._gets()
+            if self._complete:
+                item = self._complete.popleft()
+            elif self._error is not None:
+                raise self._error
+            else:
+                item = self._gets()
             if item is False:
                 if self._unfinished_bytes > self.max_request_bytes:
                     raise ProtocolError(f"request over {self.max_request_bytes} bytes")
@@ -119,6 +129,8 @@ class RequestParser:
             raise ProtocolError(_explain(str(error))) from error
         except MemoryError as error:
             raise ProtocolError("a declared length is too large") from error
+        except (TypeError, ValueError) as error:  # a map whose keys have no hash; a text that is not UTF-8
+            raise ProtocolError("expected an array of bulk strings") from error
 
 
 def _explain(message: str) -> str:
