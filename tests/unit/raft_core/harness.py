@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from faultlab.raft.config import CoreConfig
+from faultlab.raft.configuration import Configuration
 from faultlab.raft.core import Raft
 from faultlab.raft.errors import Busy, NotLeader
-from faultlab.raft.messages import Entry, HardState, Message, decode, encode
+from faultlab.raft.messages import Entry, HardState, Message, SnapshotMeta, decode, encode
 from faultlab.raft.ready import CoreEvent, Ready
 
 TICK_MS = 10
@@ -38,7 +39,12 @@ class Host:
         self.applied: list[Entry] = []
         self.unsynced: deque[Ready] = deque()
         self.raft = Raft(
-            self.cluster.config(self.name), self.disk_hard, list(self.disk_entries), self.cluster.rng
+            self.cluster.config(self.name),
+            self.disk_hard,
+            SnapshotMeta(configuration=Configuration(self.cluster.names)),
+            list(self.disk_entries),
+            self.cluster.rng,
+            self.cluster.clock_ns,
         )
 
     def crash(self) -> None:
@@ -113,9 +119,12 @@ class Cluster:
             self.after(self.rng.uniform(0, TICK_MS), lambda name=name: self._tick(name))
 
     def config(self, name: str) -> CoreConfig:
-        return CoreConfig(id=name, voters=self.names, **self._settings)  # type: ignore[arg-type]
+        return CoreConfig(id=name, **self._settings)  # type: ignore[arg-type]
 
     # Time.
+
+    def clock_ns(self) -> int:
+        return int(self.now * 1e6)
 
     def after(self, delay_ms: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + delay_ms, next(self._order), action))

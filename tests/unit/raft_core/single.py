@@ -3,19 +3,36 @@
 import random
 
 from faultlab.raft.config import CoreConfig
+from faultlab.raft.configuration import Configuration
 from faultlab.raft.core import Raft
 from faultlab.raft.messages import (
     Append,
     AppendResponse,
     Entry,
     HardState,
+    SnapshotMeta,
     VoteRequest,
     VoteResponse,
 )
 from faultlab.raft.ready import Ready
 
 ELECTION_TICKS = 10
+TICK_NS = 10_000_000
 VOTERS = ("a", "b", "c", "d", "e")
+
+
+class Clock:
+    """A monotonic clock that stands still unless told."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def pass_ticks(self, count: float) -> None:
+        """That many ticks pass; the core is not told."""
+        self.now_ns += int(count * TICK_NS)
 
 
 def make(
@@ -25,13 +42,14 @@ def make(
     commit: int = 0,
     log: tuple[int, ...] = (),
     voters: tuple[str, ...] = VOTERS,
+    learners: tuple[str, ...] = (),
     seed: int = 0,
+    clock: "Clock | None" = None,
     **settings: object,
 ) -> Raft:
     """Member `a` with entries of these terms on its disk; pre-vote and check-quorum off unless asked for."""
     config = CoreConfig(
         id="a",
-        voters=voters,
         **{  # type: ignore[arg-type]
             "election_ticks": ELECTION_TICKS,
             "heartbeat_ticks": 1,
@@ -41,7 +59,14 @@ def make(
         },
     )
     entries = [Entry(index, at, b"%d" % index) for index, at in enumerate(log, start=1)]
-    return Raft(config, HardState(max(term, *log, 0), vote, commit), entries, random.Random(seed))
+    return Raft(
+        config,
+        HardState(max(term, *log, 0), vote, commit),
+        SnapshotMeta(configuration=Configuration(voters, (), learners)),
+        entries,
+        random.Random(seed),
+        clock or Clock(),
+    )
 
 
 def sync(raft: Raft) -> Ready:

@@ -4,16 +4,19 @@ import itertools
 
 import pytest
 
+from faultlab.raft.configuration import Configuration
 from faultlab.raft.log import RaftLog
-from faultlab.raft.messages import Entry
+from faultlab.raft.messages import Entry, SnapshotMeta
 from faultlab.raft.progress import Progress
-from faultlab.raft.quorum import majority, outcome, reached
+from faultlab.raft.quorum import Quorum, majority
 
 from .single import append, make
 
 
 def log_of(*terms: int, commit: int = 0) -> RaftLog:
-    return RaftLog([Entry(i, term, b"x" * i) for i, term in enumerate(terms, start=1)], commit)
+    return RaftLog(
+        SnapshotMeta(), [Entry(i, term, b"x" * i) for i, term in enumerate(terms, start=1)], commit
+    )
 
 
 @pytest.mark.parametrize("voters", range(1, 10))
@@ -26,16 +29,22 @@ def test_any_two_majorities_share_a_member_and_no_smaller_sets_do(voters: int) -
 def test_reached_is_the_highest_value_that_a_majority_has(size: int) -> None:
     for values in itertools.product(range(3), repeat=size):
         expected = max(v for v in range(3) if sum(x >= v for x in values) >= majority(size))
-        assert reached(values) == expected
+        nodes = tuple("abcde"[:size])
+        assert (
+            Quorum(Configuration(nodes)).reached(dict(zip(nodes, values, strict=True)).__getitem__)
+            == expected
+        )
 
 
 @pytest.mark.parametrize("size", range(1, 8))
 def test_an_election_is_won_by_a_majority_and_lost_when_none_is_left(size: int) -> None:
+    nodes = tuple("abcdefg"[:size])
     for granted in range(size + 1):
         for refused in range(size + 1 - granted):
             possible = size - refused >= majority(size)
             expected = "won" if granted >= majority(size) else "open" if possible else "lost"
-            assert outcome(granted, refused, size) == expected
+            votes = {node: at < granted for at, node in enumerate(nodes[: granted + refused])}
+            assert Quorum(Configuration(nodes)).outcome(votes) == expected
 
 
 @pytest.mark.parametrize(

@@ -285,10 +285,12 @@ def test_a_heartbeat_carries_no_commit_index_beyond_what_its_receiver_has() -> N
     "message",
     [
         Append("b", "x", 1, 0, 0, 0, []),
-        Append("x", "a", 1, 0, 0, 0, []),
+        Append("a", "a", 1, 0, 0, 0, []),
         Append("b", "a", 1, -1, 0, 0, []),
         Append("b", "a", 1, 0, 0, 0, [Entry(2, 1, b"x")]),
         Append("b", "a", 1, 0, 0, 0, [Entry(1, 2, b"x")]),
+        Append("b", "a", 1, 0, 0, 0, [Entry(1, 1, b"x", 1)]),
+        Append("b", "a", 1, 0, 0, 0, [Entry(1, 1, b"x", 2)]),
     ],
 )
 def test_a_message_that_no_correct_member_sends_is_refused_and_the_log_untouched(message: Append) -> None:

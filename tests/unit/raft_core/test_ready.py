@@ -5,6 +5,7 @@ import random
 import pytest
 
 from faultlab.raft.config import CoreConfig
+from faultlab.raft.configuration import Address, Configuration
 from faultlab.raft.core import Raft
 from faultlab.raft.errors import BadState, MalformedMessage
 from faultlab.raft.messages import (
@@ -14,7 +15,13 @@ from faultlab.raft.messages import (
     HardState,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
     Message,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    SnapshotMeta,
+    SnapshotResponse,
+    TimeoutNow,
     VoteRequest,
     VoteResponse,
     decode,
@@ -22,7 +29,7 @@ from faultlab.raft.messages import (
 )
 
 from .harness import Cluster
-from .single import accept, append, lead, make, sync, vote_request
+from .single import Clock, accept, append, lead, make, sync, vote_request
 
 
 def test_nothing_is_handed_out_twice() -> None:
@@ -110,17 +117,17 @@ def test_a_restarted_member_hands_out_all_committed_entries_again() -> None:
 def test_a_disk_that_contradicts_itself_is_refused(
     hard_state: HardState, indexes: list[int], message: str
 ) -> None:
-    config = CoreConfig(id="a", voters=("a",), election_ticks=10, heartbeat_ticks=1)
+    config = CoreConfig(id="a", election_ticks=10, heartbeat_ticks=1)
     entries = [Entry(index, 1, b"x") for index in indexes]
     with pytest.raises(BadState, match=message):
-        Raft(config, hard_state, entries, random.Random(0))
+        Raft(config, hard_state, SnapshotMeta(), entries, random.Random(0), Clock())
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"id": "x"}, "not among the voters"),
-        ({"voters": ("a", "a", "b")}, "twice"),
+        ({"lease": True, "check_quorum": False}, "needs check_quorum"),
+        ({"max_clock_drift_percent": 100}, "must be in"),
         ({"heartbeat_ticks": 10}, "less than"),
         ({"heartbeat_ticks": 0}, "at least 1"),
         ({"max_inflight_messages": 0}, "max_inflight_messages 0"),
@@ -129,7 +136,6 @@ def test_a_disk_that_contradicts_itself_is_refused(
 def test_bad_settings_are_refused_with_what_was_expected(changed: dict[str, object], message: str) -> None:
     settings: dict[str, object] = {
         "id": "a",
-        "voters": ("a", "b"),
         "election_ticks": 10,
         "heartbeat_ticks": 1,
     }
@@ -170,13 +176,20 @@ def test_progress_is_known_to_leaders_only() -> None:
     assert not raft.progress
 
 
+META = SnapshotMeta(7, 2, Configuration(("a",), ("a", "b"), ("c#9",), {"a": Address("h", 1, 2, 3)}), 9, 77)
+
 MESSAGES: list[Message] = [
     VoteRequest("b", "a", 3, 7, 2, True),
     VoteResponse("b", "a", 3, False, True),
-    Append("b", "a", 3, 6, 2, 5, [Entry(7, 3, b""), Entry(8, 3, b"\x00\xff")]),
+    Append("b", "a", 3, 6, 2, 5, [Entry(7, 3, b""), Entry(8, 3, b"\x00\xff", 1)]),
     AppendResponse("b", "a", 3, 8, True, 4, 1),
     Heartbeat("b", "a", 3, 5, 12),
     HeartbeatResponse("b", "a", 3, 12),
+    TimeoutNow("b", "a", 3),
+    InstallSnapshot("b", "a", 3, META, 0, b"\x00\xff"),
+    SnapshotResponse("b", "a", 3, 7, 2, True),
+    ReadIndexRequest("b", "a", 3, 1 << 61),
+    ReadIndexResponse("b", "a", 3, 1 << 61, 8),
 ]
 
 

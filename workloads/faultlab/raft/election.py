@@ -3,42 +3,72 @@
 Paper, 5.2 and 5.4.1; thesis, 4.2.3 (ignoring campaigns while the leader is heard) and 9.6 (pre-vote).
 At most one member wins a term: each member votes once a term, its vote is synced before the grant goes
 out, and two majorities share a member.
+
+A vote is granted whoever asks, in the voter's configuration or not: the candidate's may be the later one
+(thesis, 4.1).
 """
 
 import random
 from typing import Literal
 
+from .configuration import name_of
 from .messages import NodeId, VoteRequest, VoteResponse
-from .quorum import outcome
 from .ready import CoreEvent
 from .state import State
+
+MAX_HURRIED_CAMPAIGNS = 3
+"""In a row, after the leader's process was seen to end; then the timer is the usual one again."""
+_MAX_RANKS_WAITED = 2
+
+CampaignKind = Literal["preVote", "vote", "transfer"]
 
 
 class Election:
     """The timer and the ballot box of one member."""
 
-    __slots__ = ("_elapsed", "_rng", "_state", "_timeout", "_votes")
+    __slots__ = ("_elapsed", "_heard_ns", "_hurried", "_promise_ns", "_rng", "_state", "_timeout", "_votes")
 
     def __init__(self, state: State, rng: random.Random) -> None:
         self._state = state
         self._rng = rng
         self._votes: dict[NodeId, bool] = {}
+        self._hurried = 0
+        config = state.config
+        self._promise_ns = config.election_ticks * config.tick_ns if config.lease else 0
+        self._heard_ns = state.clock_ns() if config.lease else 0
         self.restart_timer()
 
     def restart_timer(self) -> None:
-        """Waits anew, for a random number of ticks in [election_ticks, 2 * election_ticks)."""
-        ticks = self._state.config.election_ticks
+        """Waits anew, for a random number of ticks in [election_ticks, 2 * election_ticks).
+
+        Members of lower priority wait longer, so that those of a higher one come first.
+        """
+        config = self._state.config
+        ticks = config.election_ticks
         self._elapsed = 0
-        self._timeout = ticks + self._rng.randrange(ticks)
+        if self._hurried:
+            self._hurried -= 1
+            self._timeout = 1 + self._rng.randrange(2 * config.heartbeat_ticks)
+        else:
+            self._timeout = ticks + self._rng.randrange(ticks)
+        if config.priorities:
+            self._timeout += ticks * self._rank()
+
+    def hurry(self) -> None:
+        """The leader's process has ended: campaigns within a few ticks, and a few times if need be."""
+        self._hurried = MAX_HURRIED_CAMPAIGNS
+        self.restart_timer()
 
     def put_off(self) -> None:
-        """The leader is alive, or a vote was granted: the timer starts again with the timeout it has."""
-        self._elapsed = 0
+        """The leader is alive: the timer starts again with the timeout it has."""
+        if self._promise_ns:
+            self._heard_ns = self._state.clock_ns()
+        self._wait()
 
     def tick(self) -> bool:
         """One tick without leading; whether it is time to campaign."""
         self._elapsed += 1
-        return self._elapsed >= self._timeout
+        return self._elapsed >= self._timeout and self.may_stand() and not self._promised()
 
     @property
     def elapsed(self) -> int:
@@ -49,15 +79,18 @@ class Election:
         """Whether a later term's campaign is none of this member's business: it has a leader it hears."""
         state = self._state
         config = state.config
+        if self._promised():
+            return True
         return (
             (config.pre_vote or config.check_quorum)
             and state.leader is not None
             and (state.leader == state.id or self._elapsed < config.election_ticks)
         )
 
-    def campaign(self, *, pre_vote: bool) -> bool:
-        """Asks for votes in the next term (as pre-vote without entering it); whether that wins at once."""
+    def campaign(self, kind: CampaignKind) -> bool:
+        """Asks for votes in the next term (as preVote without entering it); whether that wins at once."""
         state = self._state
+        pre_vote = kind == "preVote"
         if pre_vote:
             term = state.term + 1
             state.become("preCandidate")
@@ -69,14 +102,15 @@ class Election:
         state.leader = None
         self.restart_timer()
         self._votes = {state.id: True}
-        state.events.append(
-            CoreEvent(type="ElectionStarted", term=term, detail="preVote" if pre_vote else "vote")
-        )
+        state.events.append(CoreEvent(type="ElectionStarted", term=term, detail=kind))
         outbox = state.messages if pre_vote else state.after_persist
-        log = state.log
-        for peer in state.peers:
-            outbox.append(VoteRequest(state.id, peer, term, log.last_index, log.last_term, pre_vote))
-        return self._outcome() == "won"
+        log, transfer = state.log, kind == "transfer"
+        for peer in dict.fromkeys((*state.configuration.voters, *state.configuration.outgoing)):
+            if peer != state.id:
+                outbox.append(
+                    VoteRequest(state.id, peer, term, log.last_index, log.last_term, pre_vote, transfer)
+                )
+        return state.quorum.outcome(self._votes) == "won"
 
     def count(self, response: VoteResponse) -> Literal["won", "lost", "open"]:
         """Takes an answer to this member's campaign; one to an earlier campaign changes nothing."""
@@ -90,11 +124,7 @@ class Election:
         if not current:
             return "open"
         self._votes.setdefault(response.sender, response.granted)
-        return self._outcome()
-
-    def _outcome(self) -> Literal["won", "lost", "open"]:
-        granted = sum(self._votes.values())
-        return outcome(granted, len(self._votes) - granted, len(self._state.config.voters))
+        return state.quorum.outcome(self._votes)
 
     def answer(self, request: VoteRequest) -> None:
         """Grants or refuses; a vote's request has this member's term, a pre-vote's that or a later one."""
@@ -103,13 +133,50 @@ class Election:
         else:
             self._answer_vote(request)
 
+    def refuse(self, request: VoteRequest) -> None:
+        """Refuses, with this member's own term so that a candidate behind it catches up."""
+        state = self._state
+        state.messages.append(VoteResponse(state.id, request.sender, state.term, False, request.pre_vote))
+
+    def may_stand(self) -> bool:
+        """Whether this member may lead: it votes in its configuration, or in one that is not yet over.
+
+        The latter as it may be the only one that can commit the configuration without it (thesis, 4.2.2).
+        """
+        state = self._state
+        if state.configuration.has_vote(state.id):
+            return True
+        log = state.log
+        return log.history.latest_index > log.commit and any(
+            configuration.has_vote(state.id) for configuration in log.history.since(log.commit)
+        )
+
+    def _wait(self) -> None:
+        """There is a leader, or will be one: no hurry any more."""
+        self._elapsed = 0
+        if self._hurried:
+            self._hurried = 0
+            self.restart_timer()
+
+    def _promised(self) -> bool:
+        """Whether this member's silence towards candidates is what a leader's lease rests on (lease.py)."""
+        return self._promise_ns > 0 and self._state.clock_ns() - self._heard_ns < self._promise_ns
+
+    def _rank(self) -> int:
+        """How many higher priorities there are among the voters, as far as it is waited for."""
+        state = self._state
+        priorities = state.config.priorities
+        mine = priorities.get(name_of(state.id), 0)
+        higher = {priorities.get(name_of(voter), 0) for voter in state.configuration.voters}
+        return min(sum([priority > mine for priority in higher]), _MAX_RANKS_WAITED)
+
     def _answer_vote(self, request: VoteRequest) -> None:
         state = self._state
         if not self._may_grant(request):
             self.refuse(request)
             return
         state.vote = request.sender
-        self.put_off()
+        self._wait()
         state.after_persist.append(VoteResponse(state.id, request.sender, state.term, True, False))
 
     def _may_grant(self, request: VoteRequest) -> bool:
@@ -121,18 +188,18 @@ class Election:
         state = self._state
         if state.config.break_rule == "forgetVote":
             return True
-        return state.vote in (None, request.sender) and state.log.is_up_to_date(
+        return state.vote in (None, request.sender) and self._is_up_to_date(request)
+
+    def _is_up_to_date(self, request: VoteRequest) -> bool:
+        """The restriction of 5.4.1, which electStale switches off."""
+        state = self._state
+        return state.config.break_rule == "electStale" or state.log.is_up_to_date(
             request.last_index, request.last_term
         )
 
     def _answer_pre_vote(self, request: VoteRequest) -> None:
         state = self._state
-        if request.term > state.term and state.log.is_up_to_date(request.last_index, request.last_term):
+        if request.term > state.term and self._is_up_to_date(request):
             state.messages.append(VoteResponse(state.id, request.sender, request.term, True, True))
         else:
             self.refuse(request)
-
-    def refuse(self, request: VoteRequest) -> None:
-        """Refuses, with this member's own term so that a candidate behind it catches up."""
-        state = self._state
-        state.messages.append(VoteResponse(state.id, request.sender, state.term, False, request.pre_vote))

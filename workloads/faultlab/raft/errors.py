@@ -25,3 +25,7 @@ class MalformedMessage(RaftError):
 
 class BadState(RaftError):
     """The persisted state handed to a new core contradicts itself."""
+
+
+class UnsuitableTarget(RaftError):
+    """The leadership cannot be handed over to this member; nothing happened."""

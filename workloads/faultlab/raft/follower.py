@@ -9,6 +9,7 @@ member without that assertion would do, so that tests of the lab see the damage:
 """
 
 from .errors import MalformedMessage
+from .log import configurations_in
 from .messages import Append, AppendResponse, Entry, Heartbeat, HeartbeatResponse
 from .state import State
 
@@ -16,16 +17,23 @@ from .state import State
 def take_append(state: State, append: Append) -> None:
     """Brings the log in line with the leader's and answers, once synced, how far it is."""
     log = state.log
-    entries = append.entries
+    prev, entries = append.prev_index, append.entries
     _check_shape(append)
-    if not log.matches(append.prev_index, append.prev_term):
+    configurations = configurations_in(entries)
+    if not (log.matches(prev, append.prev_term) or _appends_anywhere(state, prev)):
         _reject(state, append)
         return
-    last_new = append.prev_index + len(entries)
-    if append.prev_index < log.last_index and entries:
-        entries = _resolve_overlap(state, append)
+    last_new = prev + len(entries)
+    if prev < log.offset:
+        entries = entries[log.offset - prev :]
+        prev = log.offset
+    if prev < log.last_index and entries:
+        entries = _resolve_overlap(state, append, prev, entries)
     if entries:
+        first = entries[0].index
         log.append(entries)
+        if configurations:
+            log.history.extend(found for found in configurations if found[0] >= first)
     log.commit = max(log.commit, min(append.commit, last_new))
     state.after_persist.append(AppendResponse(state.id, append.sender, state.term, last_new, False, 0, 0))
 
@@ -53,26 +61,33 @@ def _check_shape(append: Append) -> None:
         )
 
 
+def _appends_anywhere(state: State, prev: int) -> bool:
+    """Whether the term of the entry before an append does not matter: what appendAnywhere switches off."""
+    return state.config.break_rule == "appendAnywhere" and prev <= state.log.last_index
+
+
 def _reject(state: State, append: Append) -> None:
-    """Hints where the logs may agree: no higher than where this log's terms are not beyond the leader's."""
+    """Hints where the logs may agree: no higher than where this log's terms are not beyond the leader's.
+
+    What this member has compacted is committed, so the logs agree there.
+    """
     log = state.log
-    hint = log.last_not_after(append.prev_index, append.prev_term)
+    hint = max(log.last_not_after(append.prev_index, append.prev_term), log.offset)
     state.after_persist.append(
         AppendResponse(state.id, append.sender, state.term, append.prev_index, True, hint, log.term(hint))
     )
 
 
-def _resolve_overlap(state: State, append: Append) -> list[Entry]:
+def _resolve_overlap(state: State, append: Append, prev: int, entries: list[Entry]) -> list[Entry]:
     """Keeps what agrees and drops the log from the first conflict on; returns what is to be appended."""
     log = state.log
-    entries = append.entries
-    mine = log.range(append.prev_index + 1, append.prev_index + len(entries))
+    mine = log.range(prev + 1, prev + len(entries))
     same = len(mine)
     # Equal terms at the end mean equal terms throughout; only a conflict is searched for.
     if mine[-1].term != entries[same - 1].term:
         same = next(at for at, entry in enumerate(mine) if entry.term != entries[at].term)
     if mine[:same] != entries[:same]:
-        _report_mismatch(state, append, mine, same)
+        _report_mismatch(state, append, mine, entries)
     if same < len(mine):
         lost = mine[same]
         if lost.index <= log.commit:
@@ -87,10 +102,8 @@ def _resolve_overlap(state: State, append: Append) -> list[Entry]:
     return entries[same:]
 
 
-def _report_mismatch(state: State, append: Append, mine: list[Entry], same: int) -> None:
-    differing = next(
-        entry for entry, theirs in zip(mine[:same], append.entries, strict=False) if entry != theirs
-    )
+def _report_mismatch(state: State, append: Append, mine: list[Entry], entries: list[Entry]) -> None:
+    differing = next(entry for entry, theirs in zip(mine, entries, strict=False) if entry != theirs)
     state.violated(
         "log matching",
         f"entry {differing.index} of term {differing.term} holds other data here than at {append.sender},"

@@ -24,10 +24,12 @@ from faultlab.runtime.ticker import Ticker
 
 from .commands import COMMANDS, prepare, unwrap
 from .config import CoreConfig
+from .configuration import Address, Configuration
 from .core import Raft
 from .host import DiskQueue, Link
-from .messages import Entry, HardState
+from .messages import Entry, HardState, SnapshotMeta
 from .node import RaftNode
+from .rules import rule_named
 from .storage.wal import Wal, open_wal
 from .watch import Watch
 
@@ -87,19 +89,33 @@ class RaftMember:
         self.events = self._watch.events
         core_config = CoreConfig(
             id=member,
-            voters=tuple(peer.name for peer in config.members),
             election_ticks=max(TICKS_PER_HEARTBEAT + 1, round(config.election_timeout_ms / 1000 / tick_s)),
             heartbeat_ticks=TICKS_PER_HEARTBEAT,
             pre_vote=config.pre_vote,
             check_quorum=config.check_quorum,
-            break_rule=config.break_rule,
+            break_rule=rule_named(config.break_rule),
+            tick_ns=round(tick_s * 1e9),
         )
         detail = f"log of {len(recovered.entries)} entries, term {recovered.hard_state.term}"
         self._watch.started(recovered.hard_state.term, detail)
         log.info("recovered a %s", detail)
         if config.break_rule is not None:
             log.warning("breakRule %s: this member is broken on purpose", config.break_rule)
-        core = Raft(core_config, recovered.hard_state, recovered.entries, self._rng)
+        bootstrap = Configuration(
+            voters=tuple(peer.name for peer in config.members),
+            addresses={
+                peer.name: Address(peer.host, peer.client_port, peer.peer_port, peer.admin_port)
+                for peer in config.members
+            },
+        )
+        core = Raft(
+            core_config,
+            recovered.hard_state,
+            SnapshotMeta(configuration=bootstrap),
+            recovered.entries,
+            self._rng,
+            self._clock.monotonic_ns,
+        )
         self._transport = PeerTransport(
             config.cluster,
             member,

@@ -1,27 +1,36 @@
 """What members say to each other and what they keep: entries, hard state, and the wire form of messages.
 
 Each message is a MessagePack array `[tag, sender, to, term, ...]`; members exchange lists of them. One
-member's entries, votes and commit index survive it as `Entry` and `HardState`.
-
-Snapshots add an `InstallSnapshot` message here, leadership transfer a `TimeoutNow` (thesis, 3.10 and 5).
+member's entries, votes, commit index and snapshot survive it as `Entry`, `HardState` and `SnapshotMeta`.
 """
 
+from enum import IntEnum
 from typing import TypeAlias
 
 import msgspec
 
+from .configuration import Configuration
+from .configuration import NodeId as NodeId
 from .errors import MalformedMessage
 
-NodeId: TypeAlias = str
-"""A member's name, `demo-0`."""
+
+class EntryKind(IntEnum):
+    """What an entry's data is."""
+
+    COMMAND = 0
+    """For the state machine; empty data is the no-op of a new leader."""
+    CONFIGURATION = 1
+    """An encoded `Configuration`, in force from when it is appended."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One place in the log. Indexes start at 1; empty `data` is the no-op of a new leader."""
+    """One place in the log. Indexes start at 1."""
 
     index: int
     term: int
     data: bytes
+    kind: int = 0
+    """An `EntryKind`."""
 
 
 class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -32,8 +41,24 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     commit: int = 0
 
 
+class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
+    """A state machine's state after the entry at `index`; of index 0, where every member begins."""
+
+    index: int = 0
+    term: int = 0
+    configuration: Configuration = Configuration()
+    """The latest up to `index`."""
+    size: int = 0
+    """Bytes of the snapshot file."""
+    checksum: int = 0
+    """Of the file, as the storage defines it. The same state gives the same bytes on every member."""
+
+
 class VoteRequest(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """A candidate asks for a vote in `term`; with `pre_vote`, whether it would get one (thesis, 9.6)."""
+    """A candidate asks for a vote in `term`; with `pre_vote`, whether it would get one (thesis, 9.6).
+
+    `transfer`: the leader itself has asked for this campaign (thesis, 3.10), so nobody protects it.
+    """
 
     sender: NodeId
     to: NodeId
@@ -41,6 +66,7 @@ class VoteRequest(msgspec.Struct, frozen=True, array_like=True, tag=1):
     last_index: int
     last_term: int
     pre_vote: bool
+    transfer: bool = False
 
 
 class VoteResponse(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -82,7 +108,10 @@ class AppendResponse(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The leader lives. `commit` is never beyond what the receiver is known to have; `round` serves reads."""
+    """The leader lives. `commit` is never beyond what the receiver is known to have.
+
+    `round` numbers the leader's heartbeats: those to all members at one time have the same.
+    """
 
     sender: NodeId
     to: NodeId
@@ -100,7 +129,72 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True, tag=6):
     round: int
 
 
-Message: TypeAlias = VoteRequest | VoteResponse | Append | AppendResponse | Heartbeat | HeartbeatResponse
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The leader asks the receiver to campaign at once and take over (thesis, 3.10)."""
+
+    sender: NodeId
+    to: NodeId
+    term: int
+
+
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """A part of the leader's snapshot, from byte `offset` on (thesis, figure 5.3)."""
+
+    sender: NodeId
+    to: NodeId
+    term: int
+    meta: SnapshotMeta
+    offset: int
+    data: bytes
+
+
+class SnapshotResponse(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Of the snapshot at `index` the sender has written all before byte `offset`, and wants it from there.
+
+    `rejected`: the part that this answers began elsewhere. A snapshot that is complete and durable is
+    answered by an AppendResponse for its index.
+    """
+
+    sender: NodeId
+    to: NodeId
+    term: int
+    index: int
+    offset: int
+    rejected: bool
+
+
+class ReadIndexRequest(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A follower asks for an index at which its reads are linearizable (thesis, 6.4)."""
+
+    sender: NodeId
+    to: NodeId
+    term: int
+    number: int
+
+
+class ReadIndexResponse(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """The reads of request `number` are linearizable once everything up to `index` is applied."""
+
+    sender: NodeId
+    to: NodeId
+    term: int
+    number: int
+    index: int
+
+
+Message: TypeAlias = (
+    VoteRequest
+    | VoteResponse
+    | Append
+    | AppendResponse
+    | Heartbeat
+    | HeartbeatResponse
+    | TimeoutNow
+    | InstallSnapshot
+    | SnapshotResponse
+    | ReadIndexRequest
+    | ReadIndexResponse
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Message])

@@ -6,10 +6,19 @@ import msgspec
 
 from faultlab.contract.member import RaftRole
 
-from .messages import Entry, HardState, Message, NodeId
+from .configuration import Configuration
+from .messages import Entry, HardState, InstallSnapshot, Message, NodeId, SnapshotMeta
 
 CoreEventType: TypeAlias = Literal[
-    "RoleChanged", "LeaderLost", "ElectionStarted", "LeaderElected", "LeaderKnown", "InvariantViolated"
+    "RoleChanged",
+    "LeaderLost",
+    "ElectionStarted",
+    "LeaderElected",
+    "LeaderKnown",
+    "ConfigurationChanged",
+    "SnapshotInstalled",
+    "LeadershipTransfer",
+    "InvariantViolated",
 ]
 
 
@@ -21,13 +30,44 @@ class CoreEvent(msgspec.Struct, frozen=True, kw_only=True):
     role: RaftRole | None = None
     """Of RoleChanged: the new role."""
     leader: NodeId | None = None
-    """Of LeaderKnown and LeaderElected: the leader; of LeaderLost: the one lost."""
+    """Of LeaderKnown and LeaderElected: the leader; of LeaderLost: the one lost; of LeadershipTransfer: the
+    member that is to take over."""
     index: int | None = None
-    """Of InvariantViolated, where it has one: the first index concerned."""
+    """ConfigurationChanged, SnapshotInstalled: its index. InvariantViolated: the first concerned, if any."""
     detail: str | None = None
-    """ElectionStarted: `preVote` or `vote`. LeaderLost, InvariantViolated: which, and where."""
+    """ElectionStarted: `preVote`, `vote` or `transfer`. LeaderLost, InvariantViolated: which, and where.
+    LeadershipTransfer: `begun` or `given up`. ConfigurationChanged: the members."""
     ticks: int | None = None
     """Of LeaderLost: how long nothing was heard; the host knows how long a tick is."""
+    configuration: Configuration | None = None
+    """Of ConfigurationChanged: the one in force now, committed or not."""
+
+
+class SnapshotChunkRequest(msgspec.Struct, frozen=True):
+    """A leader's host is to read `length` bytes at `offset` of the snapshot `meta` and send them to `to`.
+
+    It may do so whenever it likes, or never (the snapshot is gone): the core asks again when no answer comes,
+    for the then latest snapshot if `meta` is neither that nor the one before it.
+    """
+
+    sender: NodeId
+    to: NodeId
+    term: int
+    meta: SnapshotMeta
+    offset: int
+    length: int
+
+    def message(self, data: bytes) -> InstallSnapshot:
+        """What to send, once `data` has been read."""
+        return InstallSnapshot(self.sender, self.to, self.term, self.meta, self.offset, data)
+
+
+class ReceivedChunk(msgspec.Struct, frozen=True):
+    """A part of an incoming snapshot. Parts come in order and without gaps; `offset` 0 begins a new file."""
+
+    meta: SnapshotMeta
+    offset: int
+    data: bytes
 
 
 class Ready(msgspec.Struct, kw_only=True):
@@ -36,11 +76,17 @@ class Ready(msgspec.Struct, kw_only=True):
     Several may be under way at once: a later one's `messages` may go while an earlier one's entries
     are still being synced. What must hold:
 
+    - `received` is written to the incoming snapshot file, in order.
+    - `snapshot`: the incoming file is complete. Verify it, make it durable (fsync, rename, fsync the
+      directory), and let the log on disk begin anew behind its index, with nothing before or after: what it
+      held contradicts the snapshot or ends before it. Then load the state machine from it; `committed` goes
+      on behind its index. A file that is not what `meta` says cannot be sent back: end the member.
     - `entries`, then `hard_state`, go to one log on disk, in the order of the Readys.
-    - `messages` may go at once.
-    - `after_persist` goes only when `entries` and `hard_state` of this Ready and all before it are
-      synced (fdatasync); a Ready without either waits only for those before it. Then, if anything
-      was synced, call `Raft.persisted` with the last entry of the last Ready synced that had any.
+    - `messages` may go at once, and so may what answers `chunks`.
+    - `after_persist` goes only when `received` (written), `snapshot`, `entries` and `hard_state` of this
+      Ready and all before it are synced (fdatasync); a Ready without any of them waits only for those before
+      it. Then, if anything was synced, call `Raft.persisted` with the last entry of the last Ready synced
+      that had any.
     - `committed` may be applied at once: a majority has them. This member itself may not have synced
       them yet; a host that applies them after syncing the same Ready applies only what it has.
     """
@@ -52,11 +98,14 @@ class Ready(msgspec.Struct, kw_only=True):
     must_sync: bool = False
     """False when only the commit index moved (or nothing): then writing it may wait for the next sync."""
     committed: list[Entry]
-    """To apply, in order from index 1, each once in the life of this core; empty `data` is a no-op."""
+    """To apply, in order from the snapshot's index on, each once in the life of this core."""
     messages: list[Message]
     after_persist: list[Message]
+    chunks: list[SnapshotChunkRequest]
+    received: list[ReceivedChunk]
+    snapshot: SnapshotMeta | None = None
     read_states: list[tuple[int, int]]
     """(context, index): the read is linearizable once everything up to `index` is applied."""
     lost_reads: list[int]
-    """Contexts of reads that will never be answered, for this member leads no more: nothing happened."""
+    """Contexts of reads that will never be answered, for the leader is another: nothing happened."""
     events: list[CoreEvent]
