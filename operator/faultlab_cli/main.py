@@ -249,7 +249,7 @@ def logs(
 def check(
     history: Annotated[Path, typer.Argument(help="A history: one JSON object a line.")],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="register, cas-register, append, kv, mutex, ...")
+        str, typer.Option("--model", "-m", help="mixed, register, cas-register, append, kv, mutex, ...")
     ],
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds; beyond them: unknown.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="The result as one JSON object.")] = False,

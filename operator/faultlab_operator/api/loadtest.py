@@ -35,15 +35,17 @@ class Arrival(Model):
 
 
 class Mix(Model):
-    """Relative weights of the operations."""
+    """Relative weights of the operations. Each key is a register, a list or a counter."""
 
     read: int = Field(default=50, ge=0, le=1000)
     write: int = Field(default=50, ge=0, le=1000)
     cas: int = Field(default=0, ge=0, le=1000, description="Compare and set.")
+    append: int = Field(default=0, ge=0, le=1000, description="Appends a value to a list.")
+    incr: int = Field(default=0, ge=0, le=1000, description="Adds one to a counter.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "self.read + self.write + self.cas > 0",
+            "self.read + self.write + self.cas + self.append + self.incr > 0",
             "a mix of nothing is no load: write for example mix: {read: 50, write: 35, cas: 15}",
         ),
     )
@@ -76,7 +78,18 @@ class LoadTestSpec(Model):
     mix: Mix = Field(default_factory=Mix)
     keys: Keys = Field(default_factory=Keys)
     operation_timeout: Duration = Field(
-        default=Duration("1s"), description="After this an operation's outcome counts as unknown."
+        default=Duration("1s"),
+        description="How long an answer is waited for, each time that an operation is sent.",
+    )
+    retries: bool = Field(
+        default=True,
+        description="Send a write whose outcome is unknown again, at other members too, for up to three "
+        "seconds. Otherwise its outcome counts as unknown at once.",
+    )
+    sessions: bool = Field(
+        default=True,
+        description="Send writes within a session and under a number, so that one sent again is applied "
+        "once. Without sessions retries apply some writes twice, which the checks of a Scenario find.",
     )
     record: bool = Field(default=True, description="Keep every operation in the history that is checked.")
     seed: int | None = Field(

@@ -34,9 +34,11 @@ def load_config(load: LoadTest, members: tuple[PeerAddress, ...], seed: int) -> 
         users=spec.users,
         workers=spec.workers,
         arrival=Arrival(spec.arrival.mode, spec.arrival.operations_per_second),
-        mix=Mix(spec.mix.read, spec.mix.write, spec.mix.cas),
+        mix=Mix(spec.mix.read, spec.mix.write, spec.mix.cas, spec.mix.append, spec.mix.incr),
         keys=Keys(spec.keys.count, spec.keys.distribution, spec.keys.exponent),
         operation_timeout_ms=round(spec.operation_timeout.ms),
+        retries=spec.retries,
+        sessions=spec.sessions,
         record=spec.record,
         seed=spec.seed if spec.seed is not None else seed,
         # A system may outlive a load: what an earlier one wrote must not be read by this one.

@@ -12,12 +12,13 @@ from faultlab.history.events import Event, HistoryError
 from faultlab.history.operations import Operation as CheckedOperation
 from faultlab_operator.scenario.operations import Operation
 
-MODEL = "cas-register"
+MODEL = "mixed"
+"""What the load offers: each key a register with compare-and-set, a list or a counter."""
 STALE_MODEL = "stale-reads"
 """What `reads: stale` promises, as the checker has it."""
 
 STALE_NOTE = (
-    "judged by what reads: stale promises, not as linearizable (writes and cas have one order; every read "
+    "judged by what reads: stale promises, not as linearizable (writes have one order; every read "
     "returned a value that somebody had begun to write): "
 )
 
@@ -49,7 +50,7 @@ class HistoryChecks:
 
     @cached_property
     def linearizable(self) -> CheckRecord:
-        """Every operation, key by key, against a register with compare-and-set."""
+        """Every operation, key by key, against a register with compare-and-set, a list or a counter."""
         return self._ask("linearizable", MODEL, "")
 
     @cached_property

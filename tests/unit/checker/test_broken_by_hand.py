@@ -54,6 +54,36 @@ BROKEN: dict[str, tuple[str, list[tuple[Any, ...]], set[int]]] = {
         [(0, "append", "a", 0, 9), (1, "append", "b", 0, 9), (2, "get", "ab", 1, 2), (3, "get", "ba", 3, 4)],
         {0, 1, 2, 3},
     ),
+    "a retried append that was applied twice": (
+        "mixed",
+        [(0, "append", "a,", 0, 1), (1, "append", "b,", 2, 3), (1, R, "a,b,a,", 4, 5), (2, R, None, 0, 1)],
+        {0, 1, 2},
+    ),
+    "a retried incr that was applied twice": (
+        "mixed",
+        [(0, "incr", None, 0, 1, "ok", 2), (1, R, "2", 2, 3), (1, "incr", None, 4, 5, "ok", 3)],
+        {0},
+    ),
+    "a retried write that came back": (
+        "mixed",
+        [(0, W, "1", 0, 5), (1, R, "1", 1, 2), (1, W, "2", 3, 4), (1, R, "1", 6, 7)],
+        {0, 1, 2, 3},
+    ),
+    "a stale cluster appends twice": (
+        "stale-reads",
+        [(0, "append", "a,", 0, 1), (1, R, "a,a,", 2, 3)],
+        {0, 1},
+    ),
+    "a stale cluster's list goes back on itself": (
+        "stale-reads",
+        [(0, "append", "a,", 0, 1), (0, "append", "b,", 2, 3), (1, R, "a,b,", 4, 5), (2, R, "b,", 4, 5)],
+        {0, 1, 2, 3},
+    ),
+    "a stale cluster counts an incr twice": (
+        "stale-reads",
+        [(0, "incr", None, 0, 1, "ok", 1), (1, R, "2", 2, 3)],
+        {1},
+    ),
     "duplicated incr": ("kv", [(0, "incr", 1, 0, 1), (1, "incr", 1, 2, 3)], {0, 1}),
     "incr counted twice": ("kv", [(0, "incr", 1, 0, 1), (1, "incr", 3, 2, 3)], {1}),
     "counted further than anybody may have": (
@@ -130,6 +160,29 @@ SOUND: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
     "a lock handed on": (
         "mutex",
         [(0, "acquire", None, 0, 1), (0, "release", None, 2, 5), (1, "acquire", None, 2, 6)],
+    ),
+    "keys of three kinds": (
+        "mixed",
+        [
+            (0, W, "1", 0, 1, "ok", "1", "k"),
+            (1, R, "1", 2, 3, "ok", "1", "k"),
+            (0, "append", "a,", 2, 3, "ok", "a,", "l"),
+            (1, R, "a,", 4, 5, "ok", "a,", "l"),
+            (0, "incr", None, 4, 5, "ok", 1, "c"),
+            (1, R, "1", 6, 7, "ok", "1", "c"),
+            (2, R, None, 0, 1, "ok", None, "l"),
+        ],
+    ),
+    "a stale cluster shows a shorter list and a smaller number later": (
+        "stale-reads",
+        [
+            (0, "append", "a,", 0, 1, "ok", "a,", "l"),
+            (0, "append", "b,", 2, 3, "ok", "b,", "l"),
+            (1, R, "a,b,", 4, 5, "ok", "a,b,", "l"),
+            (1, R, "a,", 6, 7, "ok", "a,", "l"),
+            (0, "incr", None, 4, 5, "ok", 1, "c"),
+            (1, R, None, 8, 9, "ok", None, "c"),
+        ],
     ),
     "a stale cluster reads what was once there": (
         "stale-reads",
@@ -254,6 +307,7 @@ def test_uncertain_times_are_concurrent() -> None:
         ("kv", (0, "incr", "a", 0, 1), "answer of incr is a number"),
         ("kv", (0, "set", [1], 0, 1), "strings or integers"),
         ("mutex", (0, "lock", None, 0, 1), "acquire, release"),
+        ("mixed", (0, "put", "a", 0, 1), "append, incr, write, cas, read"),
     ],
 )
 def test_operations_of_another_model_are_refused(model: str, row: Any, says: str, history: History) -> None:
@@ -262,8 +316,13 @@ def test_operations_of_another_model_are_refused(model: str, row: Any, says: str
     assert "event 1" in str(refused.value)
 
 
+def test_a_key_is_one_thing_only(history: History) -> None:
+    with pytest.raises(HistoryError, match="has made its key something else"):
+        check(history((0, W, "1", 0, 1), (0, "append", "a,", 2, 3)), "mixed")
+
+
 def test_an_unknown_model_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(UnknownModelError, match="cas-register, kv, mutex"):
+    with pytest.raises(UnknownModelError, match="cas-register, kv, mixed, mutex"):
         check([], "queue")
 
 

@@ -6,6 +6,7 @@ On histories of a simulated linearizable store, so that the whole certainly has 
 import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,17 @@ from faultlab.checker.window import since, until
 from faultlab.history import Operation, pair_events
 from faultlab.history.synthetic import Apply, Workload, counter, generate, register, string
 
+
+def listed(state: Any, f: str, argument: Any) -> tuple[Any, Any, bool]:
+    """A list as the lab's load records it."""
+    return string(state, "get" if f == "read" else f, argument)
+
+
+def counted(state: Any, f: str, argument: Any) -> tuple[Any, Any, bool]:
+    """A counter as the lab's load records it."""
+    return counter(state, "get" if f == "read" else f, argument)
+
+
 BASE = Workload(operations=40, processes=5, keys=1, info=0.15)
 KINDS: dict[str, tuple[str, Apply, int | None, dict[str, float]]] = {
     "each value once": ("cas-register", register, None, {"read": 50, "write": 30, "cas": 20}),
@@ -23,6 +35,8 @@ KINDS: dict[str, tuple[str, Apply, int | None, dict[str, float]]] = {
     "strings of few letters": ("append", string, 2, {"get": 45, "append": 40, "put": 15}),
     "commands": ("kv", counter, None, {"get": 40, "set": 30, "incr": 20, "del": 10}),
     "commands with few values": ("kv", counter, 3, {"get": 30, "set": 20, "incr": 30, "del": 20}),
+    "lists": ("mixed", listed, None, {"read": 45, "append": 55}),
+    "counters": ("mixed", counted, None, {"read": 45, "incr": 55}),
     "register commands": ("kv", counter, 3, {"get": 50, "set": 50}),
 }
 

@@ -8,6 +8,7 @@ from faultlab.checker.append import AppendModel
 from faultlab.checker.errors import UnknownModelError
 from faultlab.checker.explain import explain, operations_of
 from faultlab.checker.kv import KvModel
+from faultlab.checker.mixed import MixedModel
 from faultlab.checker.models import Model, MutexModel, RegisterModel, Search
 from faultlab.checker.partition import partition
 from faultlab.checker.result import CheckResult, Verdict
@@ -23,6 +24,7 @@ MODELS: dict[str, Model] = {
         RegisterModel("cas-register", cas=True),
         AppendModel(),
         KvModel(),
+        MixedModel(),
         MutexModel(),
         StaleReadsModel(),
     )

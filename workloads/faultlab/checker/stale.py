@@ -1,42 +1,36 @@
 """The model `stale-reads`: what a store promises whose members answer reads from their own memory.
 
-Writes and cas go through the log, so they must have an order as a cas-register's. A read may be late by
-any amount, so it is asked only that its value is null or was made by a write or cas that did not
-certainly fail and was invoked before the read completed.
+Writes go through the log, so without the reads each key must have an order as `mixed` has it: a register, a
+list or a counter. A read may be late by any amount, so it is asked only that what it shows was there once, by
+what was begun before it completed: a register's value that some write or cas offered, a list that the list's
+later reads go on with and whose values were appended once each, a number that so many incr can make. (What
+certainly failed offered nothing.)
 """
 
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from faultlab.checker.models import RegisterModel, Search
+from faultlab.checker.mixed import MixedModel, model_of
+from faultlab.checker.models import Search
 from faultlab.checker.values import freeze
 from faultlab.history.operations import Operation
 
 
-class StaleReadsModel(RegisterModel):
-    """A cas-register whose reads may return any value that was ever offered to it."""
+class StaleReadsModel(MixedModel):
+    """`mixed`, where reads may return anything that was ever there."""
 
-    def __init__(self) -> None:
-        super().__init__("stale-reads", cas=True)
+    name = "stale-reads"
 
     def search(self, operations: Sequence[Operation]) -> Search:
         """The writes' search, where no read is from thin air."""
-        updates = super().search([operation for operation in operations if operation.f != "read"])
-        return updates if not self._from_thin_air(operations) else _NoOrder()
-
-    def _from_thin_air(self, operations: Sequence[Operation]) -> bool:
-        first: dict[Hashable, int] = {}
-        for operation in operations:
-            if operation.f != "read":
-                value = freeze(operation.value if operation.f == "write" else operation.value[1])
-                first[value] = min(first.get(value, operation.start), operation.start)
-        for operation in operations:
-            if operation.f != "read" or operation.result is None or operation.end is None:
-                continue
-            offered = first.get(freeze(operation.result))
-            if offered is None or offered > operation.end:
-                return True
-        return False
+        updates = [operation for operation in operations if operation.f != "read"]
+        reads = [
+            operation
+            for operation in operations
+            if operation.f == "read" and operation.result is not None and operation.end is not None
+        ]
+        made_up = _CHECKS[model_of(operations).name]
+        return _NoOrder() if made_up(updates, reads) else super().search(updates)
 
     def searches_from_any(self, _operations: Sequence[Operation]) -> list[Search] | None:
         """None: a read may be of any earlier time, so no window that starts later convicts it."""
@@ -44,7 +38,46 @@ class StaleReadsModel(RegisterModel):
 
     def step(self, state: Any, operation: Operation) -> Hashable | None:
         """Reads are not ordered; see `search`."""
-        return (state or (freeze(None),)) if operation.f == "read" else super().step(state, operation)
+        return state if operation.f == "read" else super().step(state, operation)
+
+
+def _value_from_thin_air(updates: Sequence[Operation], reads: Sequence[Operation]) -> bool:
+    first: dict[Hashable, int] = {}
+    for operation in updates:
+        value = freeze(operation.value if operation.f == "write" else operation.value[1])
+        first[value] = min(first.get(value, operation.start), operation.start)
+    return any(_begun_too_late(first.get(freeze(read.result)), read) for read in reads)
+
+
+def _list_from_thin_air(updates: Sequence[Operation], reads: Sequence[Operation]) -> bool:
+    begun = {operation.value: operation.start for operation in updates}
+    shown = ""
+    for read in sorted(reads, key=lambda read: len(str(read.result))):
+        if not isinstance(read.result, str) or not read.result.startswith(shown):
+            return True
+        shown = read.result
+        values = [f"{value}," for value in shown.split(",")[:-1]]
+        if "".join(values) != shown or len(set(values)) < len(values):
+            return True
+        if any(_begun_too_late(begun.get(value), read) for value in values):
+            return True
+    return False
+
+
+def _number_from_thin_air(updates: Sequence[Operation], reads: Sequence[Operation]) -> bool:
+    for read in reads:
+        most = sum(operation.start <= read.end for operation in updates if read.end is not None)
+        if not str(read.result).isdigit() or int(read.result) > most:
+            return True
+    return False
+
+
+_CHECKS = {"mixed": _value_from_thin_air, "append": _list_from_thin_air, "kv": _number_from_thin_air}
+"""By the name of the model that judges the key."""
+
+
+def _begun_too_late(start: int | None, read: Operation) -> bool:
+    return start is None or (read.end is not None and start > read.end)
 
 
 class _NoOrder:
