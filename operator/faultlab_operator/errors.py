@@ -49,6 +49,17 @@ class MemberUnreachable(OperatorError):
     """A pod of a system or a load did not answer its admin or page port."""
 
 
+class MemberRefused(OperatorError):
+    """A member answered that it does not do what it was told."""
+
+    def __init__(self, message: str, status: int, leader: str | None) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status."""
+        self.leader = leader
+        """Whom to tell instead, if the member knows."""
+
+
 class BadSetting(OperatorError):
     """An environment variable that cannot be used; the message names it and says what to write."""
 

@@ -42,7 +42,16 @@ app.kubernetes.io/part-of: faultlab
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [create, patch]
-# A load's pod is made, a member's is deleted to be rolled out.
+# The key by which a system's members prove themselves to each other, and the operator to them. RBAC cannot
+# say which Secrets; whoever may create pods may have them shown by one anyway.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, get]
+# The volumes of members that were removed.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, delete]
+# A load's pod is made, a member's is deleted to be rolled out or replaced.
 - apiGroups: [""]
   resources: [pods]
   verbs: [create, patch, delete]

@@ -32,3 +32,9 @@ class Services:
     """For pods: members, loads, agents. No credentials of the API server go with it."""
     wake: Callable[[Key, float], None]
     """`wake(key, after_s)`: have an object looked at."""
+
+    async def announce(self, key: Key, news: tuple[str, str, str]) -> None:
+        """Posts an Event (kind, reason, message) about an object, unless it is gone."""
+        obj = self.cache.get(*key)
+        if obj is not None:
+            await self.kube.create_event(obj, *news)

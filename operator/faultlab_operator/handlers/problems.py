@@ -5,21 +5,15 @@ from typing import Final
 from pydantic import ValidationError
 
 from faultlab_operator.api import RaftCluster
+from faultlab_operator.api.quantity import quantity
 from faultlab_operator.api.raftcluster import Resources
-
-_UNITS: Final = {
-    "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
-    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
-}  # fmt: skip
+from faultlab_operator.render.raftcluster import snapshot_log_bytes
 
 SMALLEST_MEMORY: Final = 32 * 2**20
 SMALLEST_STORAGE: Final = 8 * 2**20
-
-
-def quantity(text: str) -> float:
-    """The value of a Kubernetes quantity that the CRD's rule let through."""
-    digits = text.rstrip("kKMGTim")
-    return float(digits) * _UNITS[text[len(digits) :]]
+SMALLEST_LOG: Final = 2**20
+SMALLEST_UNCOMMITTED: Final = 8 * 2**20
+"""Two requests of the largest kind."""
 
 
 def cluster_problem(cluster: RaftCluster) -> str | None:
@@ -27,7 +21,29 @@ def cluster_problem(cluster: RaftCluster) -> str | None:
     spec = cluster.spec
     if quantity(spec.storage.size) < SMALLEST_STORAGE:
         return f"storage.size: {spec.storage.size} is too small for a log: write at least 8Mi, such as 256Mi"
-    return _resources_problem(spec.resources)
+    return _bounds_problem(cluster) or _resources_problem(spec.resources)
+
+
+def _bounds_problem(cluster: RaftCluster) -> str | None:
+    spec = cluster.spec
+    log_bytes = snapshot_log_bytes(cluster)
+    if log_bytes < SMALLEST_LOG:
+        return (
+            f"snapshot.logSize: {spec.snapshot.log_size} would have members do nothing but snapshots: write "
+            "at least 1Mi, such as 64Mi"
+        )
+    if log_bytes * 4 > quantity(spec.storage.size):
+        return (
+            f"snapshot.logSize: {spec.snapshot.log_size} is more than a quarter of storage.size: "
+            f"{spec.storage.size}, which has to hold the log, two snapshots and one that comes in: write a "
+            "smaller logSize, or leave it out"
+        )
+    if quantity(spec.max_uncommitted) < SMALLEST_UNCOMMITTED:
+        return (
+            f"maxUncommitted: {spec.max_uncommitted} is less than two requests may take: write at least "
+            "8Mi, such as 64Mi"
+        )
+    return None
 
 
 def _resources_problem(resources: Resources) -> str | None:

@@ -6,17 +6,19 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from faultlab.contract.run import MemberView
 from faultlab_operator.api import Condition, RaftCluster
 from faultlab_operator.core import Key, Services
-from faultlab_operator.errors import Refused
+from faultlab_operator.errors import Refused, SecretUnusable
 from faultlab_operator.handlers.elections import ElectionAnnouncer
 from faultlab_operator.handlers.ownership import controller_uid, is_going
 from faultlab_operator.handlers.problems import cluster_problem, model_problem
-from faultlab_operator.handlers.raftstatus import Announcement, cluster_status, is_rolled_out, rollout_news
-from faultlab_operator.handlers.rollout import Member, look, next_to_restart
-from faultlab_operator.kube.conditions import set_condition
-from faultlab_operator.members.summary import Summary, summarise
+from faultlab_operator.handlers.raftstatus import cluster_status, is_rolled_out, rollout_news
+from faultlab_operator.handlers.roller import Roller
+from faultlab_operator.handlers.rollout import look
+from faultlab_operator.kube.conditions import condition_is, set_condition
+from faultlab_operator.kube.peer_key import PeerKeys
+from faultlab_operator.members.summary import summarise
+from faultlab_operator.membership import SETTLED, MembershipKeeper, Outcome, membership_news
 from faultlab_operator.render.common import digest
 from faultlab_operator.render.raftcluster import (
     config_hash_of,
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 UNSETTLED_S: Final = 1.0
 """Until the next look while something is to be awaited; changes wake sooner."""
+CHANGING_S: Final = 0.5
+"""The same while members come and go: each step waits for the last one."""
 REAPPLY_S: Final = 60.0
 """Children are applied again after this even if nothing changed, in case somebody changed one of those
 that are not watched."""
@@ -50,9 +54,10 @@ class RaftClusterReconciler:
     def __init__(self, services: Services, announcer: ElectionAnnouncer) -> None:
         self._services = services
         self._announcer = announcer
+        self._keys = PeerKeys(services.kube, services.clock)
+        self._members = MembershipKeeper(services, self._keys)
+        self._roller = Roller(services, self._keys)
         self._applied: dict[Key, _Applied] = {}
-        self._restarted: dict[Key, str] = {}
-        """The uid of the pod that was deleted last: the cache may show it unchanged for a moment."""
 
     async def reconcile(self, key: Key) -> float | None:
         """See `Reconciler`."""
@@ -60,7 +65,9 @@ class RaftClusterReconciler:
         obj = services.cache.get(*key)
         if obj is None or is_going(obj):
             self._applied.pop(key, None)
-            self._restarted.pop(key, None)
+            self._keys.forget(key)
+            self._members.forget(key)
+            self._roller.forget(key)
             self._announcer.forget(key.namespace, key.name)
             services.members.forget(key.namespace, key.name)
             return None
@@ -80,26 +87,56 @@ class RaftClusterReconciler:
         return await self._bring_about(key, cluster)
 
     async def _bring_about(self, key: Key, cluster: RaftCluster) -> float | None:
-        services = self._services
-        children = raft_children(cluster, cluster.spec.image or services.settings.image)
         try:
-            await self._apply(key, cluster.metadata.uid, children)
+            await self._keys.establish(key, cluster)
+        except SecretUnusable as error:
+            await self._say_not_ready(cluster, "KeyUnusable", str(error))
+            return UNSETTLED_S
+        await self._note_beginning(key, cluster)
+        pods, pods_now = self._pods(cluster), self._pods_wanted_now(cluster)
+        outcome = await self._members.settle(key, cluster, pods, pods_now)
+        image = cluster.spec.image or self._services.settings.image
+        children = raft_children(cluster, image, outcome.membership)
+        try:
+            await self._apply(key, cluster, children)
         except Refused as error:
             await self._say_not_ready(cluster, "ChildRefused", f"the API server refused a child: {error}")
             return REAPPLY_S
-        self._follow(key, cluster)
+        await self._members.tidy(key, cluster, pods, outcome)
+        self._follow(key, cluster, outcome)
         wanted_hash = config_hash_of(next(child for child in children if child["kind"] == "StatefulSet"))
-        await self._roll(key, cluster, wanted_hash)
-        summary, members = self._look(key, cluster, wanted_hash)
-        status = cluster_status(cluster, summary, members, now=services.clock.now())
+        names = member_names(key.name, outcome.membership.pods)
+        await self._roller.roll(key, cluster, names, wanted_hash, lambda: self._pods(cluster))
+        return await self._say(key, cluster, outcome, wanted_hash)
+
+    async def _say(self, key: Key, cluster: RaftCluster, outcome: Outcome, wanted_hash: str) -> float:
+        """Writes the status, posts what is news in it, and says when to look again."""
+        services = self._services
+        views = services.members.statuses(key.namespace, key.name)
+        names = member_names(key.name, outcome.membership.pods)
+        members = look(names, self._pods(cluster), wanted_hash, views)
+        status = cluster_status(cluster, summarise(views), members, outcome, now=services.clock.now())
         if await services.kube.patch_status(*key, status.wire()):
-            await self._announce(key, rollout_news(cluster.status, status))
+            rolled = rollout_news(cluster.status, status)
+            for news in [*membership_news(cluster.status, status), *([rolled] if rolled else [])]:
+                await services.announce(key, news)
+        if not condition_is(status.conditions, SETTLED) and status.leader is not None:
+            return CHANGING_S
         settled = services.members.settled(key.namespace, key.name) and is_rolled_out(status)
         return REAPPLY_S if settled and all(member.ready for member in members) else UNSETTLED_S
 
-    def _follow(self, key: Key, cluster: RaftCluster) -> None:
+    async def _note_beginning(self, key: Key, cluster: RaftCluster) -> None:
+        """With how many members the cluster begins, written down before any of them can start: a spec that
+        changes before all have started must not have them begin as different clusters."""
+        if cluster.status.initial_replicas is not None:
+            return
+        there = self._pods_wanted_now(cluster)
+        cluster.status.initial_replicas = cluster.spec.replicas if there is None else there
+        await self._services.kube.patch_status(*key, cluster.status.wire())
+
+    def _follow(self, key: Key, cluster: RaftCluster, outcome: Outcome) -> None:
         """Has the members followed that have an address."""
-        names = member_names(key.name, cluster.spec.replicas)
+        names = member_names(key.name, outcome.membership.pods)
         pods = {pod["metadata"]["name"]: pod for pod in self._pods(cluster) if not is_going(pod)}
         addresses = {
             name: pods[name]["status"]["podIP"]
@@ -110,20 +147,11 @@ class RaftClusterReconciler:
         self._services.members.follow(key.namespace, key.name, names, addresses, uids)
         self._announcer.watch(key.namespace, key.name)
 
-    def _look(
-        self, key: Key, cluster: RaftCluster, wanted_hash: str, views: Mapping[str, MemberView] | None = None
-    ) -> tuple[Summary, tuple[Member, ...]]:
-        """The cluster as the caches show it now; its members as in `views`, if given."""
-        if views is None:
-            views = self._services.members.statuses(key.namespace, key.name)
-        names = member_names(key.name, cluster.spec.replicas)
-        return summarise(views), look(names, self._pods(cluster), wanted_hash, views)
-
-    async def _apply(self, key: Key, uid: str, children: list[dict[str, Any]]) -> None:
+    async def _apply(self, key: Key, cluster: RaftCluster, children: list[dict[str, Any]]) -> None:
         """Applies the children if they changed, one is gone, the StatefulSet was changed by somebody else,
         or it is long ago."""
         now = self._services.clock.monotonic()
-        wanted = digest(uid, children)
+        wanted = digest(cluster.metadata.uid, children)
         applied = self._applied.get(key)
         there = self._services.cache.get("StatefulSet", key.namespace, key.name)
         if (
@@ -150,38 +178,11 @@ class RaftClusterReconciler:
         found = self._services.cache.list("Pod", metadata.namespace, raft_selector(cluster))
         return [pod for pod in found if controller_uid(pod) == uid]
 
-    async def _roll(self, key: Key, cluster: RaftCluster, wanted_hash: str) -> None:
-        """Restarts a member if it is its turn."""
-        if not self._template_was_seen(key, wanted_hash):
-            return
-        summary, members = self._look(key, cluster, wanted_hash)
-        if next_to_restart(members, summary.leader) is None:
-            return
-        # What was polled may be seconds old: restarting a member is decided on what is true now.
-        fresh = await self._services.members.refresh(key.namespace, key.name)
-        summary, members = self._look(key, cluster, wanted_hash, fresh)
-        member = next_to_restart(members, summary.leader)
-        if member is None or self._restarted.get(key) == member.uid:
-            return
-        if await self._services.kube.delete("Pod", key.namespace, member.name, uid=member.uid):
-            self._restarted[key] = member.uid
-            log.info("%s: %s is restarted with the new template", key, member.name)
-            text = f"{member.name} is restarted with the new template"
-            await self._announce(key, Announcement("Normal", "MemberRestarted", text))
-
-    def _template_was_seen(self, key: Key, wanted_hash: str) -> bool:
-        """Whether the StatefulSet's controller knows the template: until then it may make pods of the
-        last one."""
-        stateful_set = self._services.cache.get("StatefulSet", key.namespace, key.name)
-        if stateful_set is None or config_hash_of(stateful_set) != wanted_hash:
-            return False
-        seen = (stateful_set.get("status") or {}).get("observedGeneration", 0)
-        return bool(seen >= stateful_set["metadata"].get("generation", 0))
-
-    async def _announce(self, key: Key, news: Announcement | None) -> None:
-        obj = self._services.cache.get(*key)
-        if obj is not None and news is not None:
-            await self._services.kube.create_event(obj, *news)
+    def _pods_wanted_now(self, cluster: RaftCluster) -> int | None:
+        """How many pods the StatefulSet is to have; None where there is none yet."""
+        metadata = cluster.metadata
+        stateful_set = self._services.cache.get("StatefulSet", metadata.namespace, metadata.name)
+        return None if stateful_set is None else int(stateful_set["spec"].get("replicas", 1))
 
     async def _wait_for_predecessor(self, cluster: RaftCluster, stateful_set: Mapping[str, Any]) -> None:
         name = stateful_set["metadata"]["name"]

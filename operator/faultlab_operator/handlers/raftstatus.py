@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
+from faultlab.contract.member import ConfigurationStatus
 from faultlab_operator.api import Condition, RaftCluster, RaftClusterStatus
+from faultlab_operator.api.raftcluster import MemberStatus
 from faultlab_operator.core.clock import parse_rfc3339
 from faultlab_operator.handlers.rollout import Member, awaited
-from faultlab_operator.kube.conditions import set_condition
+from faultlab_operator.handlers.saying import Announcement, Said
+from faultlab_operator.kube.conditions import condition_is, set_condition
 from faultlab_operator.members.summary import Summary
+from faultlab_operator.membership.configuration import as_status, ids, names
+from faultlab_operator.membership.plan import INITIALIZED
+from faultlab_operator.membership.words import BLOCKED, SETTLED, Outcome, membership_said
 from faultlab_operator.render.raftcluster import raft_selector
 
 STUCK_AFTER_S: Final = 60.0
@@ -18,47 +24,56 @@ CREATING: Final = "Creating"
 ROLLING: Final = "RollingOut"
 STUCK: Final = "RolloutStuck"
 
-Said = tuple[bool, str, str]
-"""A condition's status, reason and message."""
-
-
-class Announcement(NamedTuple):
-    """An Event that a change of status is worth."""
-
-    kind: str
-    reason: str
-    message: str
-
 
 def cluster_status(
-    cluster: RaftCluster, summary: Summary, members: Sequence[Member], *, now: datetime
+    cluster: RaftCluster, summary: Summary, members: Sequence[Member], outcome: Outcome, *, now: datetime
 ) -> RaftClusterStatus:
     """The whole status."""
     selector = ",".join(f"{label}={value}" for label, value in sorted(raft_selector(cluster).items()))
     rolled_out = _rolled_out(members, _condition(cluster.status.conditions, "RolledOut"), now)
+    settled = membership_said(cluster, outcome)
+    serve = _serve(summary, members)
     said = {
-        "Ready": _ready(summary, members),
-        "Available": _available(summary),
-        "Progressing": _progressing(members, rolled_out),
+        "Ready": serve if settled[0] or not serve[0] else settled,
+        "Available": _available(summary, outcome.configuration),
+        "Progressing": _progressing(members, rolled_out, settled),
         "RolledOut": rolled_out,
+        SETTLED: settled,
+        INITIALIZED: _initialized(cluster, serve),
     }
     conditions = cluster.status.conditions
     for kind, (status, reason, message) in said.items():
         conditions = set_condition(
             conditions, kind, status, reason, message, generation=cluster.metadata.generation, now=now
         )
+    known = as_status(outcome.configuration)
     return RaftClusterStatus(
         observed_generation=cluster.metadata.generation,
         conditions=conditions,
         replicas=sum(member.pod == "there" for member in members),
         ready_replicas=summary.ready,
         updated_replicas=_updated(members),
-        ready_members=f"{summary.ready}/{len(members)}",
+        ready_members=f"{summary.ready}/{cluster.spec.replicas}",
         selector=selector,
         leader=summary.leader,
         term=summary.term,
-        members=list(summary.members),
+        members=[_with_part(member, outcome.configuration) for member in summary.members],
+        initial_replicas=cluster.status.initial_replicas,
+        configuration=known,
+        voters=None if known is None else len(known.voters),
+        learners=None if known is None else len(known.learners),
     )
+
+
+def _with_part(member: MemberStatus, configuration: ConfigurationStatus | None) -> MemberStatus:
+    """With its place in the configuration."""
+    if configuration is None:
+        return member
+    part = "none"
+    for group, called in (("outgoing", "leaving"), ("learners", "joining"), ("voters", "voter")):
+        if member.name in names(getattr(configuration, group)):
+            part = called
+    return member.model_copy(update={"id": ids(configuration).get(member.name), "part": part})
 
 
 def is_rolled_out(status: RaftClusterStatus) -> bool:
@@ -81,7 +96,8 @@ def rollout_news(before: RaftClusterStatus, after: RaftClusterStatus) -> Announc
     return None
 
 
-def _ready(summary: Summary, members: Sequence[Member]) -> Said:
+def _serve(summary: Summary, members: Sequence[Member]) -> Said:
+    """Whether all members that there are serve."""
     led = f"{summary.leader} leads term {summary.term}"
     if summary.ready < len(members):
         waiting = [member.name for member in summary.members if not member.ready]
@@ -97,8 +113,15 @@ def _ready(summary: Summary, members: Sequence[Member]) -> Said:
     return True, "AllMembersReady", f"{len(members)} of {len(members)} members are ready; {led}"
 
 
-def _available(summary: Summary) -> Said:
-    if summary.available:
+def _initialized(cluster: RaftCluster, serve: Said) -> Said:
+    """Once true it stays so: from the first time on that all members served, an empty volume is a loss."""
+    if condition_is(cluster.status.conditions, INITIALIZED) or serve[0]:
+        return True, "AllMembersServed", "all members have been ready: one that lost its data is replaced"
+    return False, "Starting", "not all members have been ready yet"
+
+
+def _available(summary: Summary, configuration: ConfigurationStatus | None) -> Said:
+    if summary.has_majority(configuration):
         return (
             True,
             "MajorityFollows",
@@ -126,10 +149,12 @@ def _rolled_out(members: Sequence[Member], before: Condition | None, now: dateti
     return False, ROLLING, text
 
 
-def _progressing(members: Sequence[Member], rolled_out: Said) -> Said:
+def _progressing(members: Sequence[Member], rolled_out: Said, settled: Said) -> Said:
     done, reason, message = rolled_out
     if not done:
         return reason != STUCK, reason, message
+    if not settled[0]:
+        return settled[1] != BLOCKED, settled[1], settled[2]
     if _pods(members) < len(members):
         return True, CREATING, f"{_pods(members)} of {len(members)} member pods exist"
     return False, "Complete", "all member pods exist with the current settings"

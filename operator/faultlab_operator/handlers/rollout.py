@@ -1,8 +1,9 @@
 """Which member to restart next, when the wanted template is not the running one: pure functions.
 
 One at a time, and only while all others are there, Ready and have caught up; followers first and the
-leader last, so that a rollout costs one election. The exception is a member that is itself what is broken:
-with a template that never starts (an image that does not exist) a corrected one must be able to get in.
+leader last, after it has handed over, so that a rollout costs one election at most. The exception is a
+member that is itself what is broken: with a template that never starts (an image that does not exist) a
+corrected one must be able to get in.
 
 What may never happen: a rollout that leaves less than the members it found, minus one; a member restarted
 for a template that its pod already has.
@@ -74,6 +75,13 @@ def next_to_restart(members: Sequence[Member], leader: str | None) -> Member | N
         # Of a template that serves the others well it is not the template that ails it.
         return odd if all(odd.template != member.template for member in members if member != odd) else None
     return None
+
+
+def successor(members: Sequence[Member], leader: Member, priorities: Mapping[str, int]) -> Member | None:
+    """Who is to lead while the leader is restarted: the one of highest priority among those that are well
+    and need no restart themselves; None if there is nobody, as where the leader is not the last one."""
+    able = [member for member in members if member != leader and not member.stale and not member.problem]
+    return max(able, key=lambda member: priorities.get(member.name, 0), default=None)
 
 
 def awaited(members: Sequence[Member]) -> Member | None:
@@ -148,6 +156,8 @@ def _problem(name: str, view: MemberView | None, led_by: MemberView | None, pod_
         behind = leader.commit_index - progress.match_index
         if behind > CLOSE:
             return f"it has to catch up with {behind} entries"
+        if progress.learner:
+            return "it has no vote yet"
     return "" if pod_ready else "its pod is not Ready"
 
 

@@ -5,23 +5,17 @@ that exists is never overwritten: agents may be running with what it says.
 """
 
 import asyncio
-import base64
-import binascii
 import logging
-import secrets
 from typing import Any, Final
 
 from faultlab_operator.core.clock import Clock
 from faultlab_operator.errors import Conflict, KubeError, NotFound, SecretUnusable
 from faultlab_operator.kube.client import KubeClient
+from faultlab_operator.kube.shared_key import new_secret, text_in, what_is_wrong
 
 log = logging.getLogger(__name__)
 
 SECRET: Final = "faultlab-agent"
-FIELD: Final = "key"
-SHORTEST: Final = 16
-"""Characters; agents refuse a shorter one as well."""
-RANDOM_BYTES: Final = 32
 REREAD_S: Final = 2.0
 """Between two reads of the Secret, however many agents refuse the key."""
 
@@ -68,17 +62,10 @@ class AgentKey:
 
     async def _make(self) -> dict[str, Any]:
         """Creates the Secret; if another process was faster, gives that one's."""
-        key = base64.b64encode(secrets.token_hex(RANDOM_BYTES).encode()).decode()
         labels = {"app.kubernetes.io/part-of": "faultlab", "app.kubernetes.io/managed-by": "faultlab"}
         try:
             made = await self._kube.create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "metadata": {"name": SECRET, "namespace": self._namespace, "labels": labels},
-                    "type": "Opaque",
-                    "data": {FIELD: key},
-                }
+                new_secret({"name": SECRET, "namespace": self._namespace, "labels": labels})
             )
         except Conflict:
             return await self._kube.get("Secret", self._namespace, SECRET)
@@ -88,14 +75,10 @@ class AgentKey:
 
 def usable_key(secret: dict[str, Any], namespace: str) -> str:
     """The key that a Secret holds. Raises SecretUnusable."""
-    encoded = (secret.get("data") or {}).get(FIELD)
-    try:
-        key = base64.b64decode(encoded or "", validate=True).decode("ascii").strip()
-    except (binascii.Error, ValueError):
-        key = ""
-    if len(key) >= SHORTEST and key.isprintable():
+    key = text_in(secret)
+    if key is not None:
         return key
-    problem = "has no `key`" if not encoded else f"has a `key` without {SHORTEST} printable ASCII characters"
+    problem = what_is_wrong(secret, "printable ASCII characters")
     raise SecretUnusable(
         f"Secret {namespace}/{SECRET} {problem}, and the operator does not overwrite it: delete it "
         f"(`kubectl -n {namespace} delete secret {SECRET}`), have the operator make a new one by deleting "

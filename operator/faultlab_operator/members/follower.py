@@ -52,7 +52,8 @@ class MemberFollower:
         self.view = MemberView(name=name, reachable=False)
         self.lost = 0
         self._http = http
-        self._base = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+        self.base = f"http://{f'[{address}]' if ':' in address else address}:{port}"
+        """URL of its admin port."""
         self._hurried = hurried
         self._on_status = on_status
         self._on_event = on_event
@@ -80,7 +81,7 @@ class MemberFollower:
         """Raises MemberUnreachable."""
         timeout = aiohttp.ClientTimeout(total=POLL_TIMEOUT_S)
         try:
-            async with self._http.get(f"{self._base}/status", timeout=timeout) as response:
+            async with self._http.get(f"{self.base}/status", timeout=timeout) as response:
                 body = await response.read()
                 if response.status != 200:
                     raise MemberUnreachable(f"{self.name}: /status answered {response.status}")
@@ -138,7 +139,7 @@ class MemberFollower:
         same = self._last is not None and status.started_at == self._last_started_at
         after = self._last[1] if same and self._last is not None else None
         any_came = False
-        async for event in member_events(self._http, f"{self._base}/events", after):
+        async for event in member_events(self._http, f"{self.base}/events", after):
             any_came = True
             self._take(event, status.started_at)
         return any_came

@@ -152,6 +152,12 @@ class MembersHub:
             return {}
         return {member: follower.address for member, follower in cluster.followers.items()}
 
+    def admin_url(self, namespace: str, name: str, member: str) -> str | None:
+        """Where a member takes orders; None for one that is not followed."""
+        cluster = self._clusters.get((namespace, name))
+        follower = None if cluster is None else cluster.followers.get(member)
+        return None if follower is None else follower.base
+
     def settled(self, namespace: str, name: str) -> bool:
         """Whether all members are ready and agree on the leader."""
         cluster = self._clusters.get((namespace, name))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from faultlab.contract.member import ConfigurationStatus
 from faultlab.contract.run import MemberView
 from faultlab_operator.api.raftcluster import MemberStatus
 
@@ -20,14 +21,19 @@ class Summary(NamedTuple):
     agreed: bool
     """All members are ready and follow that leader in that term."""
 
-    @property
-    def available(self) -> bool:
-        """A majority is ready under the leader: writes can succeed."""
-        following = sum(
-            member.ready and member.term == self.term and member.leader == self.leader
+    def has_majority(self, configuration: ConfigurationStatus | None) -> bool:
+        """A majority of the voters is ready under the leader, of both groups while they change: writes can
+        succeed. Without a configuration all members count as voters."""
+        following = {
+            member.name
             for member in self.members
-        )
-        return self.leader is not None and following * 2 > len(self.members)
+            if member.ready and member.term == self.term and member.leader == self.leader
+        }
+        groups = [{member.name for member in self.members}]
+        if configuration is not None:
+            decide = (configuration.voters, configuration.outgoing)
+            groups = [{member.name for member in group} for group in decide if group]
+        return self.leader is not None and all(len(group & following) * 2 > len(group) for group in groups)
 
 
 def summarise(views: Mapping[str, MemberView]) -> Summary:

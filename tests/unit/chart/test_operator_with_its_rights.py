@@ -120,6 +120,7 @@ def test_nothing_of_its_work_is_refused(operator: tuple[Cluster, Operator]) -> N
     children = [
         f"{OURS}/raftclusters/{system}",
         f"/api/v1/{LAB}/configmaps/{system}-config",
+        f"/api/v1/{LAB}/secrets/{system}-peers",
         f"/api/v1/{LAB}/services/{system}",
         f"/apis/apps/v1/{LAB}/statefulsets/{system}",
         f"/apis/policy/v1/{LAB}/poddisruptionbudgets/{system}",

@@ -21,6 +21,8 @@ WRITTEN = {
         for kind in ("configmaps", "services", "statefulsets.apps", "poddisruptionbudgets.policy", "events")
     ),
     *(f"{verb} pods" for verb in ("create", "patch", "delete")),
+    *(f"{verb} secrets" for verb in ("create", "get")),
+    *(f"{verb} persistentvolumeclaims" for verb in ("list", "delete")),
 }
 CLUSTER_WIDE = {
     f"{verb} {kind}"
@@ -64,6 +66,16 @@ def test_operator_of_named_namespaces_may_write_only_there(confined: Cluster) ->
     assert confined.rights("faultlab-operator", NAMESPACE) == CLUSTER_WIDE | WATCHED | AT_HOME
 
 
+def test_operator_of_named_namespaces_may_read_no_other_secrets(confined: Cluster) -> None:
+    may_get = lambda namespace, name: confined.may(  # noqa: E731
+        "faultlab-operator", "get", "secrets", namespace=namespace, name=name
+    )
+    assert may_get("faultlab", "demo-peers")
+    assert may_get(NAMESPACE, "faultlab-agent")
+    assert not may_get(NAMESPACE, "another")
+    assert not may_get(ELSEWHERE, "demo-peers")
+
+
 def test_agent_may_only_look_whether_it_is_being_uninstalled(fresh: Cluster) -> None:
     assert fresh.rights("faultlab-agent", ELSEWHERE) == set()
     assert fresh.rights("faultlab-agent", NAMESPACE) == {
@@ -74,8 +86,10 @@ def test_agent_may_only_look_whether_it_is_being_uninstalled(fresh: Cluster) -> 
 
 NAMED = [
     ("faultlab-operator", "get", "secrets", NAMESPACE, "faultlab-agent", True),
-    ("faultlab-operator", "get", "secrets", NAMESPACE, "another", False),
-    ("faultlab-operator", "get", "secrets", "faultlab", "faultlab-agent", False),
+    ("faultlab-operator", "get", "secrets", "faultlab", "demo-peers", True),
+    ("faultlab-operator", "list", "secrets", "faultlab", "", False),
+    ("faultlab-operator", "update", "secrets", "faultlab", "demo-peers", False),
+    ("faultlab-operator", "delete", "secrets", "faultlab", "demo-peers", False),
     ("faultlab-operator", "update", "secrets", NAMESPACE, "faultlab-agent", False),
     ("faultlab-operator", "delete", "secrets", NAMESPACE, "faultlab-agent", False),
     ("faultlab-operator", "get", "leases.coordination.k8s.io", NAMESPACE, "faultlab-operator", True),

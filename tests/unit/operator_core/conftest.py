@@ -3,7 +3,8 @@ the embedded API served on loopback."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from faultlab.contract.member import MemberEvent, PeerProgress, RaftStatus
+from faultlab.contract.member import (
+    ConfigurationStatus,
+    MemberEvent,
+    MemberIdentity,
+    PeerProgress,
+    RaftStatus,
+)
 
 
 async def until(true: Callable[[], Any], within_s: float = 10.0) -> Any:
@@ -25,10 +32,25 @@ async def until(true: Callable[[], Any], within_s: float = 10.0) -> Any:
         await asyncio.sleep(0.01)
 
 
+def configured(index: int, voters: Sequence[str], **groups: Sequence[str]) -> ConfigurationStatus:
+    """A configuration by the members' ids."""
+
+    def members(ids: Sequence[str]) -> tuple[MemberIdentity, ...]:
+        return tuple(MemberIdentity(each.partition("#")[0], each) for each in ids)
+
+    return ConfigurationStatus(
+        index, members(voters), members(groups.get("outgoing", ())), members(groups.get("learners", ()))
+    )
+
+
 class FakeMember:
     """A member's admin port as its contract says, with switches to break it."""
 
     def __init__(self, name: str, address: str, port: int) -> None:
+        self.configuration: ConfigurationStatus | None = None
+        self.take_order: Callable[[str, bytes], tuple[int, Any]] = lambda _path, _body: (404, {})
+        """What a POST does; the answer's status and document."""
+        self.proofs: list[str | None] = []
         self.name, self.address, self.port = name, address, port
         self.role, self.term, self.leader, self.ready = "follower", 1, None, True
         self.peers: dict[str, PeerProgress] = {}
@@ -47,6 +69,7 @@ class FakeMember:
         self.say("Started")
         app = web.Application()
         app.add_routes([web.get("/status", self._status), web.get("/events", self._stream)])
+        app.add_routes([web.post("/membership", self._order), web.post("/transfer", self._order)])
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.address, self.port, reuse_address=True).start()
@@ -92,8 +115,14 @@ class FakeMember:
             version="test",
             started_at=f"2026-01-01T00:00:{self.incarnation:02}Z",
             ready=self.ready,
+            configuration=self.configuration,
         )
         return web.Response(body=msgspec.json.encode(status), content_type="application/json")
+
+    async def _order(self, request: web.Request) -> web.Response:
+        self.proofs.append(request.headers.get("X-Faultlab-Key"))
+        status, answer = self.take_order(request.path, await request.read())
+        return web.Response(status=status, body=msgspec.json.encode(answer), content_type="application/json")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID")
@@ -118,17 +147,26 @@ class FakeMember:
             self._streams.discard(transport)
 
 
-@pytest.fixture
-async def members() -> AsyncIterator[list[FakeMember]]:
-    """Three members on addresses of their own and one port, as pods are."""
+@asynccontextmanager
+async def started(count: int) -> AsyncIterator[list[FakeMember]]:
+    """Members on addresses of their own and one port, as pods are."""
     with socket.create_server(("127.77.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    made = [FakeMember(f"demo-{index}", f"127.77.0.{index + 1}", port) for index in range(3)]
+    made = [FakeMember(f"demo-{index}", f"127.77.0.{index + 1}", port) for index in range(count)]
     for member in made:
         await member.start()
     yield made
     for member in made:
         await member.stop()
+
+
+@pytest.fixture
+async def members() -> AsyncIterator[list[FakeMember]]:
+    """Three members, which are a cluster's voters."""
+    async with started(3) as made:
+        for member in made:
+            member.configuration = configured(0, [each.name for each in made])
+        yield made
 
 
 @pytest.fixture

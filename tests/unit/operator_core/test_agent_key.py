@@ -14,7 +14,8 @@ from faultlab_operator.errors import SecretUnusable
 from faultlab_operator.faults import agents as agents_module
 from faultlab_operator.faults.agents import Agents
 from faultlab_operator.faults.errors import AgentError
-from faultlab_operator.kube.agent_key import RANDOM_BYTES, REREAD_S, SECRET, AgentKey
+from faultlab_operator.kube.agent_key import REREAD_S, SECRET, AgentKey
+from faultlab_operator.kube.shared_key import RANDOM_BYTES
 
 from .lab import NAMESPACE, client, serving
 

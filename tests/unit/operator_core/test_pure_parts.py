@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from faultlab.contract.member import PeerProgress, RaftStatus
 from faultlab.contract.run import MemberView
 from faultlab_operator.api import RaftCluster
-from faultlab_operator.handlers.problems import cluster_problem, quantity
+from faultlab_operator.api.quantity import quantity
+from faultlab_operator.handlers.problems import cluster_problem
 from faultlab_operator.kube import set_condition
 from faultlab_operator.kube.merge import merge_patch
 from faultlab_operator.members.summary import summarise
@@ -87,7 +88,7 @@ def test_members_that_agree_are_summed_up() -> None:
     summary = summarise(views(view("demo-0", "leader"), view("demo-1"), view("demo-2")))
     assert (summary.leader, summary.term, summary.ready) == ("demo-0", 1, 3)
     assert summary.agreed
-    assert summary.available
+    assert summary.has_majority(None)
 
 
 def test_of_two_leaders_the_one_of_the_later_term_counts() -> None:
@@ -100,7 +101,7 @@ def test_of_two_leaders_the_one_of_the_later_term_counts() -> None:
     )
     assert (summary.leader, summary.term) == ("demo-1", 2)
     assert not summary.agreed
-    assert summary.available
+    assert summary.has_majority(None)
 
 
 def test_a_campaigner_of_a_high_term_is_no_leader() -> None:
@@ -113,7 +114,7 @@ def test_a_campaigner_of_a_high_term_is_no_leader() -> None:
 def test_an_unreachable_leader_is_not_believed() -> None:
     summary = summarise(views(view("demo-0", "leader", reachable=False), view("demo-1"), view("demo-2")))
     assert summary.leader is None
-    assert not summary.available
+    assert not summary.has_majority(None)
 
 
 def test_members_are_listed_by_index_not_by_spelling() -> None:

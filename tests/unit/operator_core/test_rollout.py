@@ -19,6 +19,10 @@ from faultlab_operator.handlers.raftstatus import (
 )
 from faultlab_operator.handlers.rollout import CLOSE, Member, look, next_to_restart
 from faultlab_operator.members.summary import summarise
+from faultlab_operator.membership import Outcome
+from faultlab_operator.render.raftcluster import founding
+
+from .conftest import configured
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("demo-0", "demo-1", "demo-2")
@@ -223,7 +227,9 @@ class Story:
         self, found: list[dict[str, Any]], seen: dict[str, MemberView], wanted: str = NEW
     ) -> RaftClusterStatus:
         before = self.cluster.status
-        after = cluster_status(self.cluster, summarise(seen), look(NAMES, found, wanted, seen), now=NOW)
+        outcome = Outcome(configured(0, NAMES), seen[LEADER].status, founding(self.cluster, 3))
+        members = look(NAMES, found, wanted, seen)
+        after = cluster_status(self.cluster, summarise(seen), members, outcome, now=NOW)
         news = rollout_news(before, after)
         if news is not None:
             self.events.append(news.reason)

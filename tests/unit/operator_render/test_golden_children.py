@@ -1,5 +1,6 @@
 """Children as they are rendered, kept as files. `FAULTLAB_UPDATE_GOLDEN=1` writes them anew."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from faultlab.contract.member import PeerAddress
 from faultlab_operator.api import LoadTest, RaftCluster
 from faultlab_operator.render import load_children, peer_addresses, raft_children
+from faultlab_operator.render.raftcluster import Membership
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = "faultlab/faultlab:0.1.0"
@@ -21,6 +24,11 @@ CLUSTERS: dict[str, dict[str, Any]] = {
         "electionTimeout": "1.5s",
         "heartbeatInterval": "100ms",
         "reads": "stale",
+        "maxClockDriftPercent": 20,
+        "leaderPriority": {"demo-0": 10},
+        "maxUncommitted": "16Mi",
+        "snapshot": {"logSize": "128Mi"},
+        "clientAuth": {"secretName": "demo-users"},
         "onFollower": "redirect",
         "preVote": False,
         "checkQuorum": False,
@@ -36,9 +44,11 @@ LOADS: dict[str, dict[str, Any]] = {
         "users": 40,
         "workers": 2,
         "arrival": {"mode": "constantRate", "operationsPerSecond": 400},
-        "mix": {"read": 50, "write": 35, "cas": 15},
+        "mix": {"read": 50, "write": 20, "cas": 10, "append": 15, "incr": 5},
         "keys": {"count": 20, "distribution": "zipfian", "exponent": 1.2},
         "operationTimeout": "1500ms",
+        "retries": False,
+        "sessions": False,
         "record": False,
         "seed": 7,
     },
@@ -152,6 +162,53 @@ def test_liveness_and_readiness_ask_different_questions() -> None:
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["readinessProbe"]["periodSeconds"] == 1
+
+
+def config_of(spec: dict[str, Any], membership: Membership | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(
+        raft_children(cluster(spec), IMAGE, membership)[0]["data"]["config.json"]
+    )
+    return made
+
+
+def test_only_members_are_given_the_peers_key() -> None:
+    for name in ALL:
+        (spec,) = pod_specs(name)
+        mounted = {(volume.get("secret") or {}).get("secretName") for volume in spec["volumes"]} - {None}
+        assert ("demo-peers" in mounted) is name.startswith("raft"), name
+        for mount in spec["containers"][0]["volumeMounts"]:
+            assert mount.get("readOnly") or mount["name"] in ("data", "tmp")
+
+
+def test_the_log_leaves_room_for_snapshots_on_a_small_volume() -> None:
+    assert config_of({})["snapshotLogBytes"] == 64 * 2**20
+    assert config_of({"storage": {"size": "40Mi"}})["snapshotLogBytes"] == 10 * 2**20
+    assert config_of({"snapshot": {"logSize": "3Mi"}})["snapshotLogBytes"] == 3 * 2**20
+
+
+def test_who_is_a_member_restarts_nobody() -> None:
+    made = cluster({})
+    grown = Membership(
+        (*peer_addresses(made), PeerAddress("demo-3", "demo-3.demo.faultlab.svc", id="demo-3#17")),
+        "existing",
+        4,
+        1,
+    )
+    assert config_of({}, grown) != config_of({})
+    hashes = {
+        children[2]["spec"]["template"]["metadata"]["annotations"]["faultlab.dev/config-hash"]
+        for children in (raft_children(made, IMAGE), raft_children(made, IMAGE, grown))
+    }
+    assert len(hashes) == 1
+    assert raft_children(made, IMAGE, grown)[2]["spec"]["replicas"] == 4
+
+
+def test_a_leader_has_time_to_hand_over_before_it_is_killed() -> None:
+    grace = lambda spec: raft_children(cluster(spec), IMAGE)[2]["spec"]["template"]["spec"][  # noqa: E731
+        "terminationGracePeriodSeconds"
+    ]
+    assert grace({}) == 5
+    assert grace({"electionTimeout": "30s"}) == 34
 
 
 def template_hash(spec: dict[str, Any], image: str = IMAGE) -> str:

@@ -1,0 +1,122 @@
+"""Members that refuse to start because their data is gone or damaged: pure functions of pods and answers.
+
+Such a member must not come back under its id with less than it had promised: it is taken out of the
+configuration and its name joins again under a new id. The id that a pod was refused as is noted on the pod
+before the leader is told, so that whoever looks next knows whether that is done.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from faultlab.contract.member import EXIT_DATA, ConfigurationStatus
+from faultlab.contract.run import MemberView
+from faultlab_operator.handlers.ownership import is_going
+from faultlab_operator.membership.configuration import following, ids, names
+
+REFUSED_AS: Final = "faultlab.dev/refused-as"
+"""Annotation of a pod: the member's id when its refusal was first seen."""
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A member to be replaced: one at a time."""
+
+    name: str
+    id: str
+    """That it has in the configuration and cannot answer for any more."""
+    pod_uid: str
+    noted: bool
+    """Its replacement was begun."""
+    why: str
+    """In its own words; may be empty."""
+    blocked: str = ""
+    """Why it cannot be replaced now; empty if it can."""
+
+
+def is_refused(pod: Object) -> bool:
+    """Whether the member's process has ended for want of its data, and does not run again already."""
+    return _ended(pod) is not None and not is_going(pod)
+
+
+def refused_as(pod: Object) -> str | None:
+    found: str | None = (pod["metadata"].get("annotations") or {}).get(REFUSED_AS)
+    return found
+
+
+def next_refusal(
+    configuration: ConfigurationStatus | None, pods: Sequence[Object], views: Mapping[str, MemberView]
+) -> Refusal | None:
+    """Whom to replace now: who was begun with, else who comes first by name."""
+    if configuration is None:
+        return None
+    known = ids(configuration)
+    open_refusals = [
+        Refusal(
+            str(pod["metadata"]["name"]),
+            known[pod["metadata"]["name"]],
+            str(pod["metadata"].get("uid") or ""),
+            refused_as(pod) is not None,
+            _why(pod),
+        )
+        for pod in pods
+        if is_refused(pod)
+        and pod["metadata"]["name"] in known
+        and refused_as(pod) in (None, known[pod["metadata"]["name"]])
+    ]
+    if not open_refusals:
+        return None
+    first = min(open_refusals, key=lambda each: (not each.noted, each.name))
+    if first.noted:
+        return first
+    blocked = _blocked(first, configuration, views)
+    return Refusal(first.name, first.id, first.pod_uid, first.noted, first.why, blocked)
+
+
+def replaced_pods(configuration: ConfigurationStatus | None, pods: Sequence[Object]) -> list[Object]:
+    """Pods that were refused under an id whose place another has taken: started anew, they find that one."""
+    if configuration is None:
+        return []
+    known = ids(configuration)
+    return [
+        pod
+        for pod in pods
+        if is_refused(pod)
+        and refused_as(pod) is not None
+        and known.get(pod["metadata"]["name"]) not in (None, refused_as(pod))
+    ]
+
+
+def _blocked(first: Refusal, configuration: ConfigurationStatus, views: Mapping[str, MemberView]) -> str:
+    under_way = names((*configuration.learners, *configuration.outgoing)) - {first.name}
+    if under_way:
+        return f"it waits for its turn: {', '.join(sorted(under_way))} first"
+    voters = names(configuration.voters)
+    left = following(configuration, views) - {first.name}
+    if len(left) * 2 > len(voters):
+        return ""
+    return (
+        f"only {len(left)} of {len(voters)} voters are left and follow a leader, which is no majority: bring "
+        "the others back first; whatever a majority has lost, nobody can bring back"
+    )
+
+
+def _ended(pod: Object) -> Mapping[str, Any] | None:
+    """How the member's process ended, if it was for want of its data and none runs now."""
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        state = container.get("state") or {}
+        ended = state.get("terminated")
+        if ended is None and "waiting" in state:
+            ended = (container.get("lastState") or {}).get("terminated")
+        if ended is not None and ended.get("exitCode") == EXIT_DATA:
+            found: Mapping[str, Any] = ended
+            return found
+    return None
+
+
+def _why(pod: Object) -> str:
+    """The last line that it said."""
+    lines = str((_ended(pod) or {}).get("message") or "").strip().splitlines()
+    return lines[-1][:300] if lines else ""
