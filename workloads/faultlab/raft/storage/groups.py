@@ -145,15 +145,17 @@ def encode_group(place: Place, body: bytes) -> tuple[bytes, GroupHeader]:
 
 
 def read_header(data: bytes, at: int, salt: int) -> GroupHeader | None:
-    """The header that is at byte `at` of a segment and says so, its CRC verified; else None."""
+    """The header that is at byte `at` of a segment, its CRC verified; None if there is none.
+
+    Where it belongs (`offset`, `segment`) is for the caller to compare.
+    """
     if at + HEADER_BYTES > len(data) or data[at : at + 4] != MAGIC:
         return None
     rest = data[at + _PREFIX.size : at + HEADER_BYTES]
     _, crc = _PREFIX.unpack_from(data, at)
     if extend_crc32c(salt, rest) != crc:
         return None
-    header = GroupHeader._make((*_REST.unpack(rest), crc))
-    return header if header.offset == at else None
+    return GroupHeader._make((*_REST.unpack(rest), crc))
 
 
 def body_is_whole(data: bytes, header: GroupHeader) -> bool:

@@ -65,7 +65,7 @@ def read_start(files: FileSystem, path: Path, number: int) -> SegmentStart:
             data = file.read_at(0, header.end)
     finally:
         file.close()
-    if header is None or header.segment != number or not body_is_whole(data, header):
+    if header is None or (header.offset, header.segment) != (0, number) or not body_is_whole(data, header):
         raise DamagedLog(path, 0, "the first group of the segment, synced before it got its name, is bad")
     try:
         owner = decode_body(data, header).owner

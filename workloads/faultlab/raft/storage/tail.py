@@ -5,7 +5,8 @@ A group is written only after the one before was synced. So, where a group is no
 - Something of a later one is there: it had been synced. Damage.
 - It is the last, and short (the file ends in it), or sectors of it are zeros that were not written as zeros:
   what a power cut leaves of a write that was not synced, which arrives sector by sector, in any order. Torn.
-- It is the last, and anything else is wrong with it: no power cut does that. Damage.
+- It is the last, and anything else is wrong with it: no power cut does that. Damage. So is anything else
+  than zeros where a group would begin, but for a few bits that flipped in a sector that was never written.
 
 Sectors are written whole or not at all, and an unwritten one holds zeros: a segment is zeros before it gets
 its name, and whatever a crash left behind the log's end is zeroed before the log goes on.
@@ -29,6 +30,9 @@ from .groups import (
 )
 
 Verdict: TypeAlias = Literal["clean", "torn", "damaged"]
+
+MAX_STRAY_BYTES = 4
+"""More than that many bytes of a sector in which a group begins are never zero, even if some of it is lost."""
 
 _ZEROS = bytes(1024 * 1024)
 
@@ -62,17 +66,14 @@ def judge_tail(data: bytes, place: Place) -> Tail:
 
 def _judge(data: bytes, place: Place, end: int) -> tuple[Verdict, str]:
     offset, number = place.offset, place.number
-    later = _later_group(data, place)
-    if later is not None:
-        return "damaged", (
-            f"group {number} is not as it was written, and group {later.number} at byte {later.offset}, which"
-            " was written only after it had been synced, is there"
-        )
+    proof = _proof_of_damage(data, place)
+    if proof is not None:
+        return "damaged", proof
     header = _header_at(data, place)
     if header is None:
         if offset + SECTOR_BYTES > len(data):
             return "torn", f"the file ends in the header of group {number}"
-        if data.startswith(bytes(SECTOR_BYTES), offset):
+        if SECTOR_BYTES - data.count(0, offset, offset + SECTOR_BYTES) <= MAX_STRAY_BYTES:
             return "torn", f"the first sector of group {number} was never written"
         return "damaged", f"the header of group {number} is not what was written, in a sector that was"
     if header.end > len(data):
@@ -90,23 +91,27 @@ def _judge(data: bytes, place: Place, end: int) -> tuple[Verdict, str]:
 
 def _header_at(data: bytes, place: Place) -> GroupHeader | None:
     header = read_header(data, place.offset, place.salt)
-    if header is None or header.segment != place.segment:
+    if header is None or (header.segment, header.offset) != (place.segment, place.offset):
         return None
     return header if (header.number, header.previous) == (place.number, place.previous) else None
 
 
-def _later_group(data: bytes, place: Place) -> GroupHeader | None:
-    """The first group whose header proves that the one at `place` was synced.
+def _proof_of_damage(data: bytes, place: Place) -> str | None:
+    """What the headers behind `place` prove of the group there; None if nothing.
 
-    A header is enough: it lies in one sector and was written after the sync of all before it.
+    A header is enough: it lies in one sector, and was written after the sync of all groups before its own.
     """
-    at = place.offset
-    while (at := data.find(MAGIC, at)) >= 0:
-        if at % SECTOR_BYTES == 0:
-            header = read_header(data, at, place.salt)
-            if header is not None and header.segment == place.segment and header.number > place.number:
-                return header
-        at += 1
+    number, at = place.number, place.offset
+    while (at := data.find(MAGIC, at + 1)) >= 0:
+        header = read_header(data, at, place.salt) if at % SECTOR_BYTES == 0 else None
+        if header is None or header.segment != place.segment or header.number < number:
+            continue
+        if header.number == number:
+            return f"the header of group {number}, which belongs to byte {header.offset}, is at byte {at}"
+        return (
+            f"group {number} is not as it was written, and of group {header.number}, which was written only"
+            f" after it had been synced, there is the header at byte {at}"
+        )
     return None
 
 
