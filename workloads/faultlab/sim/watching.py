@@ -1,0 +1,81 @@
+"""What is seen of one process from outside: every message it takes in, every Ready it hands out.
+
+`WatchedRaft` is the real core with a window in it. What shows there goes to the promises (safety.py), the
+coverage marks (marks.py) and the trace. Nothing here changes what the core does.
+"""
+
+from typing import Any
+
+from faultlab.raft.core import Raft
+from faultlab.raft.kv import KeyValueStore
+from faultlab.raft.messages import Entry, InstallSnapshot, Message, SnapshotResponse, VoteRequest
+from faultlab.raft.ready import CoreEvent, Ready
+from faultlab.raft.watch import Watch
+
+from .observer import Observer, Seen
+
+STATE_STRIDE = 16
+"""Entries between two comparisons of the members' whole states."""
+
+
+class WatchedRaft(Raft):
+    """The core, watched. Give it `observer` and `seen` before its first Ready."""
+
+    observer: Observer
+    seen: Seen
+
+    def step(self, message: Message) -> None:
+        kind = type(message)
+        if kind is VoteRequest or kind is InstallSnapshot or kind is SnapshotResponse:
+            self.observer.heard(self.seen, self, message)
+        super().step(message)
+
+    def ready(self) -> Ready:
+        ready = super().ready()
+        self.observer.ready(self.seen, self, ready)
+        return ready
+
+
+class SimWatch(Watch):
+    """The member's own events, which nobody reads here, in exchange for a look at its state now and then."""
+
+    observer: Observer
+    seen: Seen
+    keeps_events: bool
+
+    def core(self, event: CoreEvent) -> None:
+        """Seen in the Ready already."""
+        if self.keeps_events:
+            super().core(event)
+
+    def checkpoint(self, store: KeyValueStore) -> None:
+        """After every STATE_STRIDE-th entry."""
+        self.observer.state(self.seen, store)
+
+
+class WatchedStorage:
+    """The member's storage, with an eye on what becomes durable when."""
+
+    def __init__(self, storage: Any, observer: Observer, seen: Seen) -> None:
+        self._storage = storage
+        self._observer = observer
+        self._seen = seen
+        self._gathered: list[Entry] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def add_entries(self, entries: list[Entry]) -> None:
+        """As Storage.add_entries."""
+        self._gathered += entries
+        self._storage.add_entries(entries)
+
+    def start_sync(self, disk: Any, done: Any) -> None:
+        """As Storage.start_sync; the entries count as durable once the disk says so."""
+        entries, self._gathered = self._gathered, []
+
+        def synced() -> None:
+            self._observer.synced(self._seen, entries)
+            done()
+
+        self._storage.start_sync(disk, synced)
