@@ -14,6 +14,7 @@ from faultlab.runtime.errors import ProtocolError
 from faultlab.runtime.resp.encoder import Result, error_line
 from faultlab.runtime.resp.handler import Kind, Slot
 
+from .configuration import name_of
 from .host import Link, Scheduler
 from .kv import is_read
 
@@ -61,12 +62,11 @@ class Forwarder:
         if len(self._outstanding) + len(requests) > MAX_OUTSTANDING:
             _resolve(requests, _BUSY)
             return
-        link = self._links[leader]
+        link = self._links.get(leader)
         for chunk in _chunks(requests):
             first_id = self._last_id + 1
-            if not link.send_request(
-                REQUEST_CHANNEL, _encode((first_id, [command for _, command, _ in chunk]))
-            ):
+            payload = _encode((first_id, [command for _, command, _ in chunk]))
+            if link is None or not link.send_request(REQUEST_CHANNEL, payload):
                 _resolve(chunk, _not_sent(leader, link))
                 continue
             for kind, _, slot in chunk:
@@ -83,7 +83,7 @@ class Forwarder:
             waiting = self._outstanding.get(request_id)
             if waiting is not None and waiting.leader == leader:
                 del self._outstanding[request_id]
-                waiting.slot.resolve(result, None if term is None else leader, term)
+                waiting.slot.resolve(result, None if term is None else name_of(leader), term)
 
     def lost(self, leader: str) -> None:
         """The connection to `leader` is gone, and with it perhaps what was sent."""
@@ -148,8 +148,10 @@ class ForwardDesk:
 
     def _flush(self) -> None:
         for peer, answers in self._answers.items():
-            for payload in _answer_frames(answers):
-                self._links[peer].send_request(ANSWER_CHANNEL, payload)
+            link = self._links.get(peer)
+            if link is not None:
+                for payload in _answer_frames(answers):
+                    link.send_request(ANSWER_CHANNEL, payload)
         self._answers = {}
 
 
@@ -174,14 +176,13 @@ def _chunks(requests: list[Request]) -> list[list[Request]]:
     return chunks
 
 
-def _not_sent(leader: str, link: Link) -> str:
-    if link.connected:
+def _not_sent(leader: str, link: Link | None) -> str:
+    name = name_of(leader)
+    if link is not None and link.connected:
         return error_line(
-            f"BUSY the connection to the leader {leader} is full; nothing happened, try again later"
+            f"BUSY the connection to the leader {name} is full; nothing happened, try again later"
         )
-    return error_line(
-        f"NOTLEADER the leader {leader} cannot be reached from here; nothing happened, try again"
-    )
+    return error_line(f"NOTLEADER the leader {name} cannot be reached from here; nothing happened, try again")
 
 
 def _resolve(requests: list[Request], reply: str) -> None:

@@ -5,9 +5,13 @@ disk thread and TCP links (member.py), the simulator its own virtual ones.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from .messages import Entry, HardState, NodeId
+from faultlab.runtime.clock import Clock
+from faultlab.runtime.disk import DiskQueue
+
+from .configuration import NodeId
+from .storage.store import Storage
 
 
 class Scheduler(Protocol):
@@ -19,15 +23,6 @@ class Scheduler(Protocol):
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> object:
         """Calls `callback(*args)` after the present one has returned, in the order of these calls."""
-        ...
-
-
-class DiskQueue(Protocol):
-    """Runs jobs one after another away from the scheduler, in the order given."""
-
-    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
-        """Runs `job`, then `done` on the scheduler. An OSError in a job ends the member: neither that
-        `done` nor any later one is ever called."""
         ...
 
 
@@ -53,34 +48,24 @@ class Link(Protocol):
 
 
 class Peers(Protocol):
-    """The links of one member: to every other member of its configuration, and no other."""
+    """The links of one member: to every other member of its configuration, and to whoever else has found
+    it (thesis, 4.1: a leader may be one that this member's configuration does not know yet)."""
 
     @property
     def links(self) -> Mapping[NodeId, Link]:
-        """By id; changes as `update_peers` is called."""
+        """By id; changes as `update_peers` is called, and as peers come that are not listed."""
         ...
 
     def update_peers(self, peers: Mapping[NodeId, tuple[str, int]]) -> None:
-        """The configuration changed: host and port of each other member. Links of others are closed."""
+        """The configuration changed: host and peer port of each member."""
         ...
 
 
-class NodeStorage(Protocol):
-    """The log of one member as the node writes it: gathered between two syncs, then synced at once."""
+class Host(NamedTuple):
+    """All of it together."""
 
-    @property
-    def log_bytes(self) -> int:
-        """What the log takes on disk."""
-        ...
-
-    def add_entries(self, entries: list[Entry]) -> None:
-        """Gathers entries; where the first one's index was written before, they replace all from it on."""
-        ...
-
-    def add_hard_state(self, state: HardState) -> None:
-        """Gathers a hard state that replaces the last one."""
-        ...
-
-    def start_sync(self, disk: DiskQueue, done: Callable[[], None]) -> None:
-        """Makes durable what was gathered; then `done`, on the scheduler. One at a time."""
-        ...
+    scheduler: Scheduler
+    clock: Clock
+    storage: Storage
+    disk: DiskQueue
+    peers: Peers

@@ -1,29 +1,37 @@
 """The host of one Raft core: what it owes the core (ready.py), and where requests and replies meet it.
 
-Everything that arrives in one turn of the loop - requests, messages, ticks, the end of a sync - is taken
+Everything that arrives in one turn of the scheduler - requests, messages, ticks, the end of a sync - is taken
 in first and acted on once, in `_turn`: one proposal for all writes, one round for all reads, one append to
 each follower, one write to disk for all of it while the one before is being synced (group commit).
+
+Bounds: requests (requests.py), writes that wait to be decided (proposals.py), bytes that the disk has
+not taken and the length of the log (`_no_room`) end in -BUSY; what one follower may have under way bounds
+the core; messages that wait for a sync that does not come are dropped, as any may be.
 """
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
-from faultlab.contract.member import PeerAddress, RaftConfig
+from faultlab.contract.member import RaftConfig
 from faultlab.runtime.errors import ProtocolError
-from faultlab.runtime.resp.encoder import error_line
 from faultlab.runtime.resp.handler import Kind, Slot
 
+from .changes import Changes
+from .configuration import NodeId, name_of
 from .core import Raft
-from .errors import Busy, MalformedMessage, NotLeader
-from .forwarding import ANSWER_CHANNEL, REQUEST_CHANNEL, ForwardDesk, Forwarder, Request
-from .host import DiskQueue, NodeStorage, Peers, Scheduler
+from .errors import MalformedMessage
+from .forwarding import ANSWER_CHANNEL, REQUEST_CHANNEL, ForwardDesk, Forwarder
+from .host import Host
 from .kv import KeyValueStore
-from .messages import Append, Entry, HardState, Message, decode, encode
-from .proposals import MAX_PROPOSALS, Proposals
-from .ready import Ready
+from .messages import Append, Entry, HardState, InstallSnapshot, Message, SnapshotMeta, decode, encode
+from .proposals import Proposals
+from .ready import CoreEvent, Ready
+from .requests import Requests
+from .snapshotting import Snapshotting
 from .waiting_reads import WaitingReads
 from .watch import Watch
 
@@ -31,20 +39,19 @@ log = logging.getLogger("faultlab.raft")
 
 RAFT_CHANNEL = 16
 
-MAX_TURN_BYTES = 64 * 1024 * 1024
-"""Requests taken in during one turn of the loop; more are refused with -BUSY."""
-MAX_LOG_BYTES = 1024 * 1024 * 1024
-"""Of the write-ahead log, which only grows until snapshots come: beyond it writes are refused with -BUSY."""
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+"""Gathered for the disk while it is busy; beyond it writes are refused with -BUSY."""
+MAX_WAITING_MESSAGES = 16_384
+"""Of those that go once the disk has synced; beyond it further ones are dropped."""
+_LOG_TO_SNAPSHOT = 4
+"""The log may become so many times as long as it is when a snapshot is due; then writes are refused."""
+_MIN_LOG_BYTES = 256 * 1024 * 1024
 _MAX_READYS_PER_TURN = 32
 _TICKS_PER_EXPIRY = 10
 
-_NO_LEADER = error_line("NOTLEADER no leader is known here; nothing happened, try again")
-_NOT_LEADER = error_line("NOTLEADER this member does not lead; nothing happened, try again")
-_TURN_FULL = error_line(
-    f"BUSY more than {MAX_TURN_BYTES} bytes of requests at once; nothing happened, try again later"
-)
-_TOO_MANY = f"{MAX_PROPOSALS} writes wait to be decided"
-_LOG_FULL = f"the log has reached {MAX_LOG_BYTES} bytes"
+
+def _nothing() -> None:
+    """For callbacks that nobody asked for."""
 
 
 class RaftNode:
@@ -53,36 +60,44 @@ class RaftNode:
     def __init__(
         self,
         config: RaftConfig,
-        member: str,
+        member_id: NodeId,
         core: Raft,
-        scheduler: Scheduler,
-        storage: NodeStorage,
-        disk: DiskQueue,
-        peers: Peers,
+        store: KeyValueStore,
+        host: Host,
         watch: Watch,
         on_broken: Callable[[BaseException], None],
+        on_vote: Callable[[], None] = _nothing,
     ) -> None:
+        """`store` holds the state of the snapshot that `core` begins with. `on_vote()`: a configuration is
+        committed in which this member votes."""
         self.core = core
-        self.store = KeyValueStore()
-        self._config = config
-        self._member = member
+        self.store = store
+        member = name_of(member_id)
+        self._member, self._member_id = member, member_id
         self._stale_reads = config.reads == "stale"
-        self._addresses: Mapping[str, PeerAddress] = {peer.name: peer for peer in config.members}
-        self._scheduler = scheduler
-        self._storage = storage
-        self._disk = disk
-        self._links = peers.links
+        self._early = config.break_rule == "ackBeforeSync"
+        self._scheduler, self._storage, self._disk = host.scheduler, host.storage, host.disk
+        self._peers, self._links = host.peers, host.peers.links
         self._watch = watch
         self._on_broken = on_broken
-        self.patience_s = max(2.0, 4 * config.election_timeout_ms / 1000)
-        """How long a request may stay undecided before its client is told that the outcome is unknown."""
+        self._on_vote: Callable[[], None] | None = on_vote
+        self._max_log_bytes = max(_LOG_TO_SNAPSHOT * config.snapshot_log_bytes, _MIN_LOG_BYTES)
         self.proposals = Proposals(member)
-        self.reads = WaitingReads(member, self.store)
+        self.reads = WaitingReads(member, store)
         self.forwarder = Forwarder(self._links)
-        self._desk = ForwardDesk(self._links, scheduler, self._submit_forwarded)
-        self._requests: list[Request] = []
-        self._forwarded: list[Request] = []
-        self._turn_bytes = 0
+        self.requests = Requests(
+            config,
+            core,
+            host.scheduler,
+            host.clock.wall_ms,
+            self.proposals,
+            self.reads,
+            self.forwarder,
+            self._no_room,
+        )
+        self.changes = Changes(config, core, member_id, self.wake)
+        self.snapshots = Snapshotting(config, core, store, host, self._send_part, self._snapshot_taken)
+        self._desk = ForwardDesk(self._links, host.scheduler, self._submit_forwarded)
         self._scheduled = False
         self._stopped = False
         self._ticks = 0
@@ -92,15 +107,16 @@ class RaftNode:
         self._after_sync: list[Message] = []
         self._last_to_sync: Entry | None = None
         self.syncs = 0
+        self._follow_configuration()
 
     def submit(self, kind: Kind, command: bytes, slot: Slot) -> None:
-        """A request of a client of this member; answered within `patience_s` and a little."""
+        """A request of a client of this member; answered within `requests.patience_s` and a little."""
         if self._stale_reads and kind is Kind.READ:
             slot.resolve(self.store.read(command), self._member, self.core.term)
-        else:
-            self._take(self._requests, kind, command, slot)
+        elif self.requests.take(kind, command, slot) and not self._scheduled:
+            self._wake()
 
-    def received(self, peer: str, channel: int, payload: bytes) -> None:
+    def received(self, peer: NodeId, channel: int, payload: bytes) -> None:
         """A frame from `peer`; raises ProtocolError."""
         if channel == RAFT_CHANNEL:
             self._step(peer, payload)
@@ -111,6 +127,17 @@ class RaftNode:
         else:
             raise ProtocolError(f"unknown channel {channel}")
 
+    def disconnected(self, peer: NodeId) -> None:
+        """The link to `peer` is down, and what was sent last may be lost."""
+        self.forwarder.lost(peer)
+
+    def process_ended(self, peer: NodeId) -> None:
+        """`peer` has closed its connection to this member: its process is gone, most likely."""
+        if peer == self.core.leader and not self._stopped:
+            with self._unbroken():
+                self.core.leader_gone()
+            self.wake()
+
     def ticks(self, count: int) -> None:
         """Time has passed."""
         if self._stopped:
@@ -118,6 +145,7 @@ class RaftNode:
         with self._unbroken():
             for _ in range(count):
                 self.core.tick()
+            self.changes.advance()
         self._ticks += count
         if self._ticks >= _TICKS_PER_EXPIRY:
             self._ticks = 0
@@ -125,29 +153,28 @@ class RaftNode:
             self.proposals.expire(now_s)
             self.reads.expire(now_s)
             self.forwarder.expire(now_s)
+            self._look_for_vote()
         if not self._scheduled:
             self._turn()
+
+    def wake(self) -> None:
+        """Something was asked of the core from outside: act on it in this turn."""
+        if not self._scheduled:
+            self._wake()
 
     def stop(self) -> None:
         """Nothing is decided here any more: whoever waits is told that the outcome is unknown."""
         self._stopped = True
+        self.requests.abandon()
         self.proposals.abandon()
         self.reads.expire(float("inf"))
         self.forwarder.abandon()
 
     def _submit_forwarded(self, kind: Kind, command: bytes, slot: Slot) -> None:
-        self._take(self._forwarded, kind, command, slot)
-
-    def _take(self, queue: list[Request], kind: Kind, command: bytes, slot: Slot) -> None:
-        self._turn_bytes += len(command)
-        if self._turn_bytes > MAX_TURN_BYTES or self._stopped:
-            slot.resolve(_TURN_FULL, None, None)
-            return
-        queue.append((kind, command, slot))
-        if not self._scheduled:
+        if self.requests.take_forwarded(kind, command, slot) and not self._scheduled:
             self._wake()
 
-    def _step(self, peer: str, payload: bytes) -> None:
+    def _step(self, peer: NodeId, payload: bytes) -> None:
         if self._stopped:
             return
         try:
@@ -170,14 +197,18 @@ class RaftNode:
         if self._stopped:
             return
         with self._unbroken():
-            self._start_requests()
+            self.requests.start()
             for _ in range(_MAX_READYS_PER_TURN):
                 if not self.core.has_ready():
                     break
                 self._handle(self.core.ready())
             else:
                 self._wake()
+            self.reads.answer()
+            self.snapshots.take_if_due()
             self._start_sync()
+            if self.requests.can_go_on and not self._scheduled:
+                self._wake()
 
     @contextlib.contextmanager
     def _unbroken(self) -> Iterator[None]:
@@ -190,62 +221,23 @@ class RaftNode:
             self._stopped = True
             self._on_broken(error)
 
-    def _start_requests(self) -> None:
-        if not self._requests and not self._forwarded:
-            return
-        requests, self._requests = self._requests, []
-        forwarded, self._forwarded = self._forwarded, []
-        self._turn_bytes = 0
-        if self.core.role == "leader":
-            self._serve(requests + forwarded)
-            return
-        for _, _, slot in forwarded:
-            slot.resolve(_NOT_LEADER, None, None)
-        if not requests:
-            return
-        leader = self.core.leader
-        if leader is None or leader == self._member:
-            reply = _NO_LEADER
-        elif self._config.on_follower == "forward":
-            self.forwarder.forward(leader, requests, self._scheduler.time() + self.patience_s)
-            return
-        else:
-            address = self._addresses[leader]
-            reply = error_line(f"MOVED 0 {address.host}:{address.client_port}")
-        for _, _, slot in requests:
-            slot.resolve(reply, None, None)
-
-    def _serve(self, requests: list[Request]) -> None:
-        """Proposes the writes and asks for the reads, as the leader that this member believes to be."""
-        deadline_s = self._scheduler.time() + self.patience_s
-        writes: list[tuple[bytes, Slot]] = []
-        reads: list[tuple[bytes, Slot]] = []
-        write = Kind.WRITE
-        for kind, command, slot in requests:
-            (writes if kind is write else reads).append((command, slot))
-        if writes:
-            try:
-                self._require_room(len(writes))
-                first_index, term = self.core.propose([command for command, _ in writes])
-            except (NotLeader, Busy) as error:
-                _refuse([slot for _, slot in writes], error)
-            else:
-                self.proposals.add(first_index, term, [slot for _, slot in writes], deadline_s)
-        if reads:
-            context = self.reads.add(reads, self.core.term, deadline_s)
-            try:
-                self.core.read_index(context)
-            except (NotLeader, Busy) as error:
-                self.reads.lost(context, _refusal(error))
-
-    def _require_room(self, count: int) -> None:
-        if len(self.proposals) + count > MAX_PROPOSALS:
-            raise Busy(_TOO_MANY)
-        if self._storage.log_bytes > MAX_LOG_BYTES:
-            raise Busy(_LOG_FULL)
+    def _no_room(self) -> str | None:
+        """Why nothing more can be written at the moment."""
+        storage = self._storage
+        if storage.pending_bytes > MAX_PENDING_BYTES:
+            return f"{storage.pending_bytes} bytes wait for the disk"
+        if storage.log_bytes > self._max_log_bytes:
+            return f"the log has {storage.log_bytes} bytes and waits for a snapshot"
+        return None
 
     def _handle(self, ready: Ready) -> None:
         """Does what one Ready asks, in its order."""
+        if ready.received:
+            self.snapshots.receive(ready.received)
+            self._must_sync = True
+        if ready.snapshot is not None:
+            self.snapshots.install(ready.snapshot, self._loaded)
+            self._must_sync = True
         if ready.entries:
             self._storage.add_entries(ready.entries)
             self._last_to_sync = ready.entries[-1]
@@ -254,28 +246,64 @@ class RaftNode:
         self._must_sync |= ready.must_sync
         if ready.messages:
             self._send(ready.messages)
+        if ready.chunks:
+            self.snapshots.send(ready.chunks)
         if ready.after_persist:
-            if self._must_sync or self._syncing:
-                self._after_sync += ready.after_persist
-            else:
-                self._send(ready.after_persist)
+            self._send_after_sync(ready.after_persist)
         for event in ready.events:
-            log.info("%s", _describe(event))
-            self._watch.core(event)
+            self._tell(event)
         if ready.committed:
             self._apply(ready.committed)
         for context, index in ready.read_states:
             self.reads.confirmed(context, index)
         for context in ready.lost_reads:
             self.reads.lost(context)
-        self.reads.answer()
+
+    def _tell(self, event: CoreEvent) -> None:
+        log.info("%s", _describe(event))
+        self._watch.core(event)
+        if event.type == "ConfigurationChanged":
+            self._follow_configuration()
+
+    def _follow_configuration(self) -> None:
+        """Who is dialled: the others of the configuration in force."""
+        configuration = self.core.configuration
+        if configuration.members:
+            self._peers.update_peers(
+                {
+                    member_id: (address.host, address.peer_port)
+                    for member_id, address in configuration.addresses.items()
+                    if member_id != self._member_id
+                }
+            )
+
+    def _look_for_vote(self) -> None:
+        """Tells once that this member votes for good."""
+        core = self.core
+        if (
+            self._on_vote is not None
+            and self._member_id in core.configuration.voters
+            and core.configuration_index <= core.commit
+        ):
+            on_vote, self._on_vote = self._on_vote, None
+            on_vote()
 
     def _apply(self, entries: list[Entry]) -> None:
+        if self.snapshots.holds(entries):
+            return  # until the state machine has been loaded
         store, applied, watch = self.store, self.proposals.applied, self._watch
         for entry in entries:
             applied(entry.index, entry.term, store.apply(entry))
             if entry.index % watch.stride == 0:
                 watch.checkpoint(store)
+        self.snapshots.applied()
+
+    def _send_after_sync(self, messages: list[Message]) -> None:
+        # The guard that ackBeforeSync switches off: is what they acknowledge on disk?
+        if self._early or not (self._must_sync or self._syncing):
+            self._send(messages)
+        elif len(self._after_sync) < MAX_WAITING_MESSAGES:
+            self._after_sync += messages
 
     def _start_sync(self) -> None:
         """Hands everything gathered to the disk, unless the disk has something already."""
@@ -288,7 +316,7 @@ class RaftNode:
         last, self._last_to_sync = self._last_to_sync, None
         self._must_sync = False
         self._syncing = True
-        self._storage.start_sync(self._disk, lambda: self._synced(messages, last))
+        self._storage.start_sync(self._disk, partial(self._synced, messages, last))
 
     def _synced(self, messages: list[Message], last: Entry | None) -> None:
         self._syncing = False
@@ -301,31 +329,42 @@ class RaftNode:
                 self.core.persisted(last.index, last.term)
         self._turn()
 
+    def _loaded(self, held: list[Entry]) -> None:
+        """The state machine has the installed snapshot's state; `held` was committed meanwhile."""
+        if self._stopped:
+            return
+        with self._unbroken():
+            self._apply(held)
+        self.wake()
+
+    def _snapshot_taken(self, meta: SnapshotMeta, took_s: float) -> None:
+        detail = f"{meta.size} bytes in {took_s * 1000:.0f} ms"
+        log.info("SnapshotTaken index=%d %s", meta.index, detail)
+        self._watch.snapshot_taken(meta, detail)
+
     def _send(self, messages: list[Message]) -> None:
         """Entries one message a frame, behind other bulk; all else together, ahead of it."""
-        urgent: dict[str, list[Message]] = {}
+        urgent: dict[NodeId, list[Message]] = {}
         for message in messages:
             if type(message) is Append and message.entries:
-                self._links[message.to].send_bulk(RAFT_CHANNEL, encode([message]))
+                link = self._links.get(message.to)
+                if link is not None:
+                    link.send_bulk(RAFT_CHANNEL, encode([message]))
             else:
                 urgent.setdefault(message.to, []).append(message)
         for peer, batch in urgent.items():
-            self._links[peer].send_urgent(RAFT_CHANNEL, encode(batch))
+            link = self._links.get(peer)
+            if link is not None:
+                link.send_urgent(RAFT_CHANNEL, encode(batch))
+
+    def _send_part(self, message: InstallSnapshot) -> None:
+        link = self._links.get(message.to)
+        if link is not None and not self._stopped:
+            link.send_bulk(RAFT_CHANNEL, encode([message]))
 
 
-def _describe(event: msgspec.Struct) -> str:
+def _describe(event: CoreEvent) -> str:
     fields = msgspec.structs.asdict(event)
     kind = fields.pop("type")
+    del fields["configuration"]
     return " ".join([kind, *(f"{key}={value}" for key, value in fields.items() if value is not None)])
-
-
-def _refuse(slots: list[Slot], error: NotLeader | Busy) -> None:
-    reply = _refusal(error)
-    for slot in slots:
-        slot.resolve(reply, None, None)
-
-
-def _refusal(error: NotLeader | Busy) -> str:
-    if isinstance(error, NotLeader):
-        return _NOT_LEADER
-    return error_line(f"BUSY {error}; nothing happened, try again later")

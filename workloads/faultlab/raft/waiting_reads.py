@@ -10,6 +10,9 @@ from faultlab.runtime.resp.handler import Slot
 
 from .kv import KeyValueStore
 
+MAX_WAITING_READS = 65_536
+"""Of one member; the host refuses more with -BUSY."""
+
 LOST = error_line("NOTLEADER this member lost its leadership before the read; nothing happened")
 NOT_CONFIRMED = error_line("NOTLEADER this member could not confirm in time that it leads; nothing happened")
 
@@ -35,6 +38,8 @@ class WaitingReads:
         self._batches: dict[int, ReadBatch] = {}
         self._last_context = 0
         self._confirmed: list[int] = []
+        self.reads = 0
+        """How many wait, in all batches."""
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -43,6 +48,7 @@ class WaitingReads:
         """Keeps a batch; the context to ask the core with."""
         self._last_context += 1
         self._batches[self._last_context] = ReadBatch(reads, term, deadline_s)
+        self.reads += len(reads)
         return self._last_context
 
     def confirmed(self, context: int, index: int) -> None:
@@ -66,6 +72,7 @@ class WaitingReads:
                 later.append(context)
                 continue
             del self._batches[context]
+            self.reads -= len(batch.reads)
             for command, slot in batch.reads:
                 slot.resolve(store.read(command), self._member, batch.term)
         self._confirmed = later
@@ -74,6 +81,7 @@ class WaitingReads:
         """The batch will not be answered: say so."""
         batch = self._batches.pop(context, None)
         if batch is not None:
+            self.reads -= len(batch.reads)
             for _, slot in batch.reads:
                 slot.resolve(reply, None, None)
 

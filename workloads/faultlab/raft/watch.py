@@ -6,7 +6,9 @@ from faultlab.contract.member import MemberEvent
 from faultlab.runtime.clock import Clock
 from faultlab.runtime.events import EventRing
 
+from .configuration import name_of
 from .kv import KeyValueStore
+from .messages import SnapshotMeta
 from .ready import CoreEvent
 
 MIN_STRIDE = 64
@@ -47,10 +49,14 @@ class Watch:
             event.type,
             event.term,
             role=event.role,
-            leader=event.leader,
+            leader=None if event.leader is None else name_of(event.leader),
             index=event.index,
             detail=detail,
         )
+
+    def snapshot_taken(self, meta: SnapshotMeta, detail: str) -> None:
+        """A snapshot is on disk."""
+        self._add("SnapshotTaken", meta.term, index=meta.index, detail=detail)
 
     def checkpoint(self, store: KeyValueStore) -> None:
         """Called after each applied entry whose index is a multiple of `stride`."""

@@ -28,6 +28,10 @@ class Member(Protocol):
         """Opens everything; raises MemberError."""
         ...
 
+    async def hand_over(self) -> None:
+        """Lets others take over what this member does, in bounded time; `stop` comes next."""
+        ...
+
     async def stop(self) -> None:
         """Closes everything."""
         ...
@@ -69,6 +73,7 @@ async def _run(make: Callable[[], Member]) -> None:
         gc.freeze()  # what is there now stays: later collections need not look at it
         await stop.wait()
         logging.getLogger("faultlab").info("stopping")
+        await member.hand_over()
     finally:
         await _within(SHUTDOWN_S, member.stop())
 

@@ -1,0 +1,197 @@
+"""Snapshots on their way: taken when the log has grown, sent to who is behind, received, installed.
+
+Thesis, chapter 5. Nothing here stalls the scheduler or the log: a snapshot is taken of a frozen copy of the
+state, slice by slice, each a job between the groups of the log; parts for a follower are read by jobs; and
+what a leader sent is read back by one, while entries that are committed meanwhile are held.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from faultlab.contract.member import RaftConfig
+
+from .core import Raft
+from .host import Host
+from .kv import KeyValueStore
+from .messages import Entry, InstallSnapshot, SnapshotMeta
+from .ready import ReceivedChunk, SnapshotChunkRequest
+from .store_snapshot import FrozenStore, read_chunks
+
+_KEPT_FRACTION = 0.25
+"""Of `snapshot_log_bytes`: about as much of the log stays in front of a snapshot, for followers that are only
+a little behind."""
+
+
+class _Taking(msgspec.Struct):
+    """One snapshot that is being written."""
+
+    meta: SnapshotMeta
+    keep_after: int
+    slices: Iterator[bytes]
+    started_s: float
+    cancelled: bool = False
+    ended: bool = False
+
+
+class Snapshotting:
+    """The snapshots of one member."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        core: Raft,
+        store: KeyValueStore,
+        host: Host,
+        send: Callable[[InstallSnapshot], None],
+        on_taken: Callable[[SnapshotMeta, float], None],
+    ) -> None:
+        """`on_taken(meta, seconds)`: one is on disk, and has taken so long."""
+        self._core = core
+        self._store = store
+        self._scheduler, self._storage, self._disk = host.scheduler, host.storage, host.disk
+        self._send = send
+        self._on_taken = on_taken
+        self._limit_bytes = config.snapshot_log_bytes
+        self._keep_from_bytes = int(config.snapshot_log_bytes * (1 - _KEPT_FRACTION))
+        self._keep_after: int | None = None
+        """What was applied when the log had grown to `_keep_from_bytes`."""
+        self._taking: _Taking | None = None
+        self._loading: SnapshotMeta | None = None
+        self._held: list[Entry] = []
+        self.taken = 0
+        self.installed = 0
+        self.parts_sent = 0
+
+    @property
+    def loading(self) -> bool:
+        """Whether the state machine is behind the log because a snapshot is being loaded."""
+        return self._loading is not None
+
+    def applied(self) -> None:
+        """The state machine has come on."""
+        if self._keep_after is None and self._storage.bytes_behind_snapshot >= self._keep_from_bytes:
+            self._keep_after = self._store.applied_index
+
+    # Taking one.
+
+    def take_if_due(self) -> None:
+        """Begins a snapshot once the log behind the last one has grown to its bound."""
+        if (
+            self._storage.bytes_behind_snapshot < self._limit_bytes
+            or self._taking is not None
+            or self._loading is not None
+            or self._store.applied_index <= self._core.snapshot.index
+        ):
+            return
+        frozen = self._store.freeze()
+        index = frozen.applied_index
+        meta = SnapshotMeta(index, frozen.applied_term, self._core.configuration_at(index))
+        keep_after = min(self._keep_after or meta.index, meta.index)
+        self._keep_after = None
+        self._taking = taking = _Taking(meta, keep_after, frozen.chunks(), self._scheduler.time())
+        writer = self._storage.open_snapshot_writer()
+
+        def write() -> None:
+            part = next(taking.slices, None)
+            if taking.cancelled:
+                writer.discard()
+            elif part is not None:
+                writer.write(part)
+            else:
+                taking.meta = writer.finish(taking.meta)
+                taking.ended = True
+
+        def written() -> None:
+            if taking.ended:
+                self._taken(taking)
+            elif taking.cancelled:
+                self._taking = None
+            else:
+                self._disk.run(write, written)
+
+        self._disk.run(write, written)
+
+    def _taken(self, taking: _Taking) -> None:
+        self._taking = None
+        if taking.cancelled:  # one that was installed since is newer
+            return
+        self._core.compact(taking.meta, taking.keep_after)
+        self._storage.compact(taking.meta, taking.keep_after, self._disk, _nothing)
+        self.taken += 1
+        self._on_taken(taking.meta, self._scheduler.time() - taking.started_s)
+
+    # Sending one.
+
+    def send(self, requests: list[SnapshotChunkRequest]) -> None:
+        """Reads the parts that the core asks for and sends them; one that is gone it asks for anew."""
+        for request in requests:
+            self._read_and_send(request)
+
+    def _read_and_send(self, request: SnapshotChunkRequest) -> None:
+        found: list[bytes] = []
+
+        def read() -> None:
+            data = self._storage.read_snapshot_chunk(request.meta, request.offset, request.length)
+            if data is not None:
+                found.append(data)
+
+        def have_read() -> None:
+            for data in found:
+                self.parts_sent += 1
+                self._send(request.message(data))
+
+        self._disk.run(read, have_read)
+
+    # Receiving one.
+
+    def receive(self, chunks: list[ReceivedChunk]) -> None:
+        """Writes parts of a leader's snapshot, behind all that the disk was given before."""
+        for chunk in chunks:
+            self._receive(chunk)
+
+    def _receive(self, chunk: ReceivedChunk) -> None:
+        self._disk.run(lambda: self._storage.incoming.write(chunk.meta, chunk.offset, chunk.data), _nothing)
+
+    def install(self, meta: SnapshotMeta, done: Callable[[list[Entry]], None]) -> None:
+        """Makes a received snapshot the beginning of the log, and its state the state machine's.
+
+        `done` gets what was committed behind it meanwhile, to be applied now.
+        """
+        if self._taking is not None:
+            self._taking.cancelled = True
+        self._keep_after = None
+        self._loading = meta
+        self._held = []
+        self._storage.install(meta, self._disk, _nothing)
+        read: list[FrozenStore] = []
+
+        def load() -> None:
+            if self._loading is meta:
+                read.append(read_chunks(self._storage.read_snapshot(meta)))
+
+        def loaded() -> None:
+            if self._loading is not meta:
+                return  # a later one follows
+            self._store.become(read[0])
+            self._loading = None
+            self.installed += 1
+            held, self._held = self._held, []
+            done(held)
+
+        self._disk.run(load, loaded)
+
+    def holds(self, entries: list[Entry]) -> bool:
+        """Whether these must wait for the snapshot that is being loaded; then they are kept here.
+
+        How many is bounded by what a leader sends ahead of acknowledgements, which wait for the disk as
+        the loading does.
+        """
+        if self._loading is None:
+            return False
+        self._held += entries
+        return True
+
+
+def _nothing() -> None:
+    """Nothing is to follow."""
