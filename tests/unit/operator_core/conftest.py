@@ -54,6 +54,7 @@ class FakeMember:
         self.name, self.address, self.port = name, address, port
         self.role, self.term, self.leader, self.ready = "follower", 1, None, True
         self.peers: dict[str, PeerProgress] = {}
+        self.commit_index = 1
         self.incarnation = 0
         self.events: list[MemberEvent] = []
         self.asked_after: list[str | None] = []
@@ -108,9 +109,9 @@ class FakeMember:
             role=self.role,  # type: ignore[arg-type]
             term=self.term,
             leader=self.leader,
-            commit_index=1,
-            applied_index=1,
-            last_index=1,
+            commit_index=self.commit_index,
+            applied_index=self.commit_index,
+            last_index=self.commit_index,
             peers=self.peers,
             version="test",
             started_at=f"2026-01-01T00:00:{self.incarnation:02}Z",

@@ -152,6 +152,16 @@ class Lab:
         status = {"phase": "Running", "podIP": address, **WELL}
         self.set_pod_status(made["metadata"]["name"], status)
 
+    def make_claim(self, pod: str, labels: dict[str, str]) -> None:
+        """The pod's volume, unless it has one."""
+        if self.get("PersistentVolumeClaim", f"data-{pod}") is not None:
+            return
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        metadata = {"name": f"data-{pod}", "namespace": NAMESPACE, "labels": labels}
+        self.registry.create("persistentvolumeclaims", {"metadata": metadata, "spec": spec})
+        finalizers = {"metadata": {"finalizers": None}}  # nobody takes them away here
+        self.registry.patch("persistentvolumeclaims", NAMESPACE, f"data-{pod}", finalizers)
+
     def set_pod_status(self, name: str, status: dict[str, Any]) -> None:
         self.registry.patch("pods", NAMESPACE, name, {"status": status}, subresource="status")
 
@@ -221,6 +231,11 @@ async def _make_pods(lab: Lab, addresses: list[str]) -> None:
     while True:
         for stateful_set in lab.registry.list("statefulsets.apps", NAMESPACE):
             _observe(lab, stateful_set)
+            for index in range(stateful_set["spec"]["replicas"], len(addresses)):
+                surplus = f"{stateful_set['metadata']['name']}-{index}"
+                if lab.get("Pod", surplus) is not None:
+                    lab.registry.delete("pods", NAMESPACE, surplus, grace_seconds=0)
+                    made.discard(surplus)
             for index in range(stateful_set["spec"]["replicas"]):
                 name = f"{stateful_set['metadata']['name']}-{index}"
                 if lab.get("Pod", name) is not None:
@@ -228,6 +243,7 @@ async def _make_pods(lab: Lab, addresses: list[str]) -> None:
                 if name in made:
                     lab.deleted_pods.append(name)
                 made.add(name)
+                lab.make_claim(name, stateful_set["spec"]["template"]["metadata"]["labels"])
                 lab.make_pod(name, stateful_set, addresses[index], stateful_set["spec"]["template"])
         await asyncio.sleep(0.02)
 
