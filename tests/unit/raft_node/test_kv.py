@@ -63,6 +63,63 @@ def test_several_keys_at_once(member: Member) -> None:
     assert member.run("EXISTS", "a", "b") == 0
 
 
+def test_lists_do_as_in_redis(member: Member) -> None:
+    assert member.run("LRANGE", "l", "0", "-1") == []
+    assert member.run("LLEN", "l") == 0
+    assert member.run("RPUSH", "l", "a", "b") == 2
+    assert member.run("RPUSH", "l", "c", "a") == 4
+    assert member.run("LLEN", "l") == 4
+    for start, stop, expected in [
+        (0, -1, "abca"), (1, 2, "bc"), (-2, -1, "ca"), (-9, 9, "abca"),
+        (2, 1, ""), (4, 9, ""), (0, -9, ""), (0, 0, "a"),
+    ]:  # fmt: skip
+        values = member.run("LRANGE", "l", str(start), str(stop))
+        assert b"".join(values).decode() == expected, (start, stop)
+    assert member.run("EXISTS", "l") == 1
+    assert member.run("DEL", "l") == 1
+    assert member.run("LLEN", "l") == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["GET", "l"], ["INCR", "l"], ["DECRBY", "l", "2"], ["CAS", "l", "a", "b"], ["SET", "l", "v", "GET"],
+        ["SET", "l", "v", "NX", "GET"], ["RPUSH", "s", "v"], ["LLEN", "s"], ["LRANGE", "s", "0", "1"],
+    ],
+)  # fmt: skip
+def test_commands_for_another_type_are_refused_as_in_redis(member: Member, args: list[str]) -> None:
+    member.run("RPUSH", "l", "a")
+    member.run("SET", "s", "v")
+    assert member.run(*args) == "-WRONGTYPE Operation against a key holding the wrong kind of value"
+    assert (member.run("LRANGE", "l", "0", "-1"), member.run("GET", "s")) == ([b"a"], b"v")
+
+
+def test_a_list_is_there_for_commands_of_any_type(member: Member) -> None:
+    member.run("RPUSH", "l", "a")
+    assert member.run("MGET", "l", "l") == [None, None]
+    assert member.run("SET", "l", "v", "NX") is None
+    assert member.run("SET", "l", "v", "XX") == "+OK"
+    member.run("RPUSH", "m", "a")
+    member.run("MSET", "m", "w")
+    assert member.run("MGET", "l", "m") == [b"v", b"w"]
+
+
+def test_a_list_is_bounded(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faultlab.raft.lists.MAX_LIST_BYTES", 100)
+    assert "the list would be longer" in member.run("RPUSH", "l", "x" * 200)
+    assert member.run("EXISTS", "l") == 0
+    assert member.run("RPUSH", "l", "x" * 60) == 1
+    assert "the list would be longer" in member.run("RPUSH", "l", "x" * 10, "y" * 10)
+    assert member.run("RPUSH", "l", "y" * 8) == 2
+    big = b"v" * MAX_VALUE_BYTES
+    monkeypatch.undo()
+    count = MAX_REPLY_BYTES // MAX_VALUE_BYTES + 1
+    for _ in range(count):
+        member.run("RPUSH", "big", big)
+    assert "ask for fewer" in member.run("LRANGE", "big", "0", "-1")
+    assert len(member.run("LRANGE", "big", "1", "-1")) == count - 1
+
+
 def test_counters_count(member: Member) -> None:
     assert member.run("INCR", "n") == 1
     assert member.run("INCRBY", "n", "41") == 42
@@ -107,6 +164,10 @@ def test_a_counter_at_its_end_overflows_with_the_redis_error(member: Member) -> 
         (["GET", "k" * (MAX_KEY_BYTES + 1)], "key is longer"),
         (["DEL", "a", "k" * (MAX_KEY_BYTES + 1)], "key is longer"),
         (["INCR", "k" * (MAX_KEY_BYTES + 1)], "key is longer"),
+        (["RPUSH", "k" * (MAX_KEY_BYTES + 1), "v"], "key is longer"),
+        (["RPUSH", "k", "v", "v" * (MAX_VALUE_BYTES + 1)], "value is longer"),
+        (["LRANGE", "k", "0", "x"], "not an integer"),
+        (["LLEN", "k" * (MAX_KEY_BYTES + 1)], "key is longer"),
     ],
 )
 def test_what_can_be_refused_is_refused_before_it_is_proposed(
@@ -149,6 +210,7 @@ def random_entries(seed: int, count: int) -> list[Entry]:
                 [b"DEL", key],
                 [b"INCR", key],
                 [b"CAS", key, b"%d" % rng.randrange(5), b"7"],
+                [b"RPUSH", key, b"1", b"2"],
             ]
         )
         command = prepare(COMMANDS[args[0].decode()], args)
@@ -165,7 +227,23 @@ def test_equal_logs_give_equal_results_and_digests(seed: int) -> None:
         assert one.digest() == other.digest()
 
 
-@pytest.mark.parametrize("change", ["index", "term", "data", "order", "boundary"])
+@pytest.mark.parametrize("position", [1, 63, 64, 65, 200])
+def test_the_digest_goes_on_after_a_snapshot_wherever_it_was_taken(position: int) -> None:
+    steady, early = KeyValueStore(), KeyValueStore()
+    entries = random_entries(1, 300)
+    entries[100:] = [Entry(entry.index, 2, entry.data) for entry in entries[100:]]
+    for entry in entries[:position]:
+        steady.apply(entry)
+        early.apply(entry)
+    restored = KeyValueStore()
+    restored.restore(early.freeze().chunks())
+    for entry in entries[position:]:
+        steady.apply(entry)
+        restored.apply(entry)
+        assert restored.digest() == steady.digest()
+
+
+@pytest.mark.parametrize("change", ["index", "term", "data", "order", "boundary", "kind"])
 def test_any_difference_in_the_log_shows_in_every_later_digest(change: str) -> None:
     entries = [Entry(i, 1, data) for i, data in enumerate((b"", b"", b""), 1)]
     different = list(entries)
@@ -175,6 +253,8 @@ def test_any_difference_in_the_log_shows_in_every_later_digest(change: str) -> N
         different = [Entry(entry.index + 1, 1, entry.data) for entry in entries]
     elif change == "term":
         different[0] = Entry(1, 2, b"")
+    elif change == "kind":
+        different[0] = Entry(1, 1, b"", 1)
     else:
         set_a, set_b = (prepare(COMMANDS["SET"], [b"SET", b"k", value]) for value in (b"a", b"b"))
         assert isinstance(set_a, bytes)

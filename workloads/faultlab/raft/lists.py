@@ -44,17 +44,18 @@ def size_of(items: Sequence[bytes]) -> int:
 def push(data: Data, key: bytes, items: list[bytes], generation: int) -> Result:
     """Appends to the list at `key`, which need not be there yet; its new length."""
     value = data.get(key)
-    added = size_of(items)
     if value is None:
-        value = data[key] = ListValue([], 0, generation)
+        value = ListValue([], 0, generation)
     elif type(value) is not ListValue:
         return WRONG_TYPE
+    elif value.generation != generation:
+        value = ListValue(value.items.copy(), value.size, generation)
+    added = size_of(items)
     if value.size + added > MAX_LIST_BYTES:
         return _TOO_LONG
-    if value.generation != generation:
-        value = data[key] = ListValue(value.items.copy(), value.size, generation)
     value.items += items
     value.size += added
+    data[key] = value
     return len(value.items)
 
 

@@ -1,0 +1,445 @@
+"""Exactly once: a write that arrives again, late or out of order is applied once, whatever lies between."""
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faultlab.raft import sessions as sessions_module
+from faultlab.raft.commands import COMMANDS, keys_of, prepare, stamp
+from faultlab.raft.errors import BadState
+from faultlab.raft.kv import KeyValueStore, is_read
+from faultlab.raft.messages import Entry, EntryKind
+from faultlab.raft.rules import Rule
+from faultlab.raft.sessions import DEFAULT_TTL_MS, KEPT_REPLIES, MAX_TTL_MS
+from faultlab.raft.store_snapshot import MAGIC, SLICE_BYTES, read_chunks
+
+
+def encoded(*args: str | bytes | int, now_ms: int = 0) -> bytes:
+    """A command as the leader puts it into the log."""
+    texts = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
+    spec = COMMANDS[texts[0].decode()]
+    assert spec.admits(len(texts))
+    command = prepare(spec, texts)
+    assert isinstance(command, bytes), command
+    return stamp(command, now_ms)
+
+
+class Member:
+    """Runs commands as if each had been committed at once."""
+
+    def __init__(self, break_rule: Rule | None = None) -> None:
+        self.store = KeyValueStore(break_rule, own_clock_ms=lambda: self.own_ms)
+        self.now_ms = 1_000_000
+        self.own_ms = 1_000_000
+
+    def run(self, *args: str | bytes | int) -> Any:
+        command = encoded(*args, now_ms=self.now_ms)
+        if is_read(command):
+            return self.store.read(command)
+        return self.store.apply(Entry(self.store.applied_index + 1, 1, command))
+
+    def open(self, *options: str | int) -> int:
+        session = self.run("SESSION", "OPEN", *options)
+        assert isinstance(session, int)
+        return session
+
+
+@pytest.fixture
+def member() -> Member:
+    return Member()
+
+
+def copy_of(store: KeyValueStore, break_rule: Rule | None = None) -> KeyValueStore:
+    """A member that got all it knows from a snapshot."""
+    copy = KeyValueStore(break_rule)
+    copy.restore(list(store.freeze().chunks()))
+    return copy
+
+
+def test_a_request_that_comes_again_is_answered_as_before_and_not_applied_again(member: Member) -> None:
+    session = member.open()
+    assert member.run("REQ", session, 1, "INCR", "n") == 1
+    assert member.run("REQ", session, 1, "INCR", "n") == 1
+    assert member.run("REQ", session, 2, "RPUSH", "l", "a", "b") == 2
+    assert member.run("REQ", session, 2, "RPUSH", "l", "a", "b") == 2
+    assert member.run("REQ", session, 3, "CAS", "n", "1", "9") == 1
+    assert member.run("REQ", session, 3, "CAS", "n", "1", "9") == 1
+    assert (member.run("GET", "n"), member.run("LLEN", "l")) == (b"9", 2)
+
+
+def test_an_error_is_an_answer_that_is_kept(member: Member) -> None:
+    session = member.open()
+    member.run("SET", "k", "word")
+    refused = member.run("REQ", session, 1, "INCR", "k")
+    assert refused.startswith("-ERR value is not an integer")
+    member.run("SET", "k", "5")
+    assert member.run("REQ", session, 1, "INCR", "k") == refused
+    assert member.run("GET", "k") == b"5"
+
+
+def test_sessions_do_not_know_each_others_numbers(member: Member) -> None:
+    one, other = member.open(), member.open()
+    assert one != other
+    assert [member.run("REQ", session, 1, "INCR", "n") for session in (one, other, one, other)] == [
+        1,
+        2,
+        1,
+        2,
+    ]
+
+
+def test_late_requests_are_applied_in_any_order_but_each_once(member: Member) -> None:
+    session = member.open()
+    answers = [member.run("REQ", session, number, "INCR", "n") for number in (3, 1, 2, 1, 3, 2)]
+    assert answers == [1, 2, 3, 2, 1, 3]
+
+
+def test_a_number_below_the_window_is_stale_and_never_applied(member: Member) -> None:
+    session = member.open()
+    for number in range(2, KEPT_REPLIES + 3):
+        member.run("REQ", session, number, "INCR", "n")
+    for forgotten_or_skipped in (1, 2):
+        assert member.run("REQ", session, forgotten_or_skipped, "INCR", "n").startswith("-SESSIONSTALE ")
+    assert member.run("REQ", session, 3, "INCR", "n") == 2
+    assert member.run("GET", "n") == b"%d" % (KEPT_REPLIES + 1)
+
+
+def test_unknown_and_closed_sessions_are_told_so_and_nothing_is_applied(member: Member) -> None:
+    session = member.open()
+    assert member.run("SESSION", "CLOSE", session) == 1
+    assert member.run("SESSION", "CLOSE", session) == 0
+    for gone in (session, 99):
+        assert member.run("REQ", gone, 1, "INCR", "n").startswith("-SESSIONEXPIRED ")
+    assert member.run("GET", "n") is None
+
+
+def test_a_session_expires_by_log_time_after_its_last_use(member: Member) -> None:
+    session = member.open("TTL", 1000)
+    member.now_ms += 900
+    member.run("REQ", session, 1, "INCR", "n")
+    member.now_ms += 1000
+    assert member.run("REQ", session, 1, "INCR", "n") == 1, "used 1000 ms ago: just not too old"
+    member.now_ms += 1001
+    assert member.run("REQ", session, 1, "INCR", "n").startswith("-SESSIONEXPIRED ")
+    assert member.store.sessions == 0
+
+
+def test_only_stamped_entries_move_log_time_and_never_back(member: Member) -> None:
+    session = member.open("TTL", 1000)
+    member.now_ms += 10_000
+    for _ in range(3):
+        member.run("SET", "k", "v")
+    member.now_ms -= 9_500
+    assert member.run("REQ", session, 1, "INCR", "n") == 1
+    member.now_ms -= 400_000
+    assert member.run("REQ", session, 2, "INCR", "n") == 2
+    assert member.store.log_time_ms == 1_000_500
+
+
+def test_the_default_ttl_is_what_the_documentation_says(member: Member) -> None:
+    session = member.open()
+    member.now_ms += DEFAULT_TTL_MS
+    assert member.run("REQ", session, 1, "INCR", "n") == 1
+    member.now_ms += DEFAULT_TTL_MS + 1
+    assert member.run("REQ", session, 2, "INCR", "n").startswith("-SESSIONEXPIRED ")
+
+
+def test_beyond_the_bound_the_session_used_least_recently_gives_way(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 3)
+    first, second, third = member.open(), member.open(), member.open()
+    member.run("REQ", first, 1, "INCR", "n")
+    fourth = member.open()
+    alive = [
+        not str(member.run("REQ", session, 2, "INCR", "n")).startswith("-SESSIONEXPIRED")
+        for session in (first, second, third, fourth)
+    ]
+    assert alive == [True, False, True, True]
+
+
+def test_kept_replies_are_bounded_by_their_bytes_too(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSION_BYTES", 3000)
+    monkeypatch.setattr(sessions_module, "MAX_KEPT_BYTES", 4000)
+    member.run("SET", "k", b"v" * 1000)
+    one, other = member.open(), member.open()
+    for session in (one, other):
+        for number in range(1, 5):
+            member.run("REQ", session, number, "SET", "k", b"v" * 1000, "GET")
+    assert member.run("REQ", other, 2, "INCR", "n").startswith("-SESSIONSTALE ")
+    assert len(member.run("REQ", other, 3, "INCR", "n")) == 1000
+    assert member.run("REQ", one, 4, "INCR", "n").startswith("-SESSIONEXPIRED "), "both are too much"
+    assert member.run("GET", "n") is None
+
+
+def test_sessions_opened_and_closed_for_ever_leave_nothing_behind(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 5)
+    for _ in range(100):
+        member.run("SESSION", "CLOSE", member.open())
+    assert member.store.sessions == 0
+    assert len(member.store._sessions._deadlines) <= 10
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["REQ", "1", "1", "GET", "k"], "REQ takes a write, which 'GET' is not"),
+        (["REQ", "1", "1", "REQ", "1", "1", "INCR", "k"], "which 'REQ' is not"),
+        (["REQ", "1", "1", "SESSION", "OPEN"], "which 'SESSION' is not"),
+        (["REQ", "1", "1", "NONSENSE"], "which 'NONSENSE' is not"),
+        (["REQ", "1", "1", "SET", "k"], "wrong number of arguments for 'set'"),
+        (["REQ", "0", "1", "INCR", "k"], "id of a session"),
+        (["REQ", "x", "1", "INCR", "k"], "id of a session"),
+        (["REQ", "1", "-1", "INCR", "k"], "number of a request"),
+        (["REQ", "1", "1", "INCRBY", "k", "x"], "not an integer"),
+        (["SESSION", "OPEN", "TTL", "0"], "TTL is 1 to"),
+        (["SESSION", "OPEN", "TTL", str(MAX_TTL_MS + 1)], "TTL is 1 to"),
+        (["SESSION", "OPEN", "FOR", "5"], "SESSION OPEN \\[TTL"),
+        (["SESSION", "CLOSE"], "SESSION CLOSE ID"),
+        (["SESSION", "CLOSE", "x"], "id of a session"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_before_it_is_proposed(args: list[str], message: str) -> None:
+    refused = prepare(COMMANDS[args[0]], [arg.encode() for arg in args])
+    assert isinstance(refused, str)
+    assert refused.startswith("-ERR ")
+    assert message.replace("\\", "") in refused
+
+
+@pytest.mark.parametrize(
+    ("args", "keys"),
+    [
+        (["REQ", "1", "1", "set", "a", "v"], ["a"]),
+        (["REQ", "1", "1", "MSET", "a", "v", "b", "w"], ["a", "b"]),
+        (["REQ", "1", "1", "DEL", "a", "b", "c"], ["a", "b", "c"]),
+        (["REQ", "1", "1", "GET", "a"], []),
+        (["MSET", "a", "v", "b", "w"], ["a", "b"]),
+        (["MGET", "a", "b"], ["a", "b"]),
+        (["LRANGE", "a", "0", "-1"], ["a"]),
+        (["SESSION", "OPEN"], []),
+    ],
+)
+def test_the_keys_of_a_request_are_those_of_the_command_in_it(args: list[str], keys: list[str]) -> None:
+    found = keys_of(COMMANDS[args[0]], [arg.encode() for arg in args])
+    assert found == [key.encode() for key in keys]
+
+
+def test_the_stamp_is_the_leaders_whatever_was_there_and_plain_commands_have_none() -> None:
+    request = encoded("REQ", 7, 1, "INCR", "n", now_ms=2**40)
+    assert stamp(request, 5) == encoded("REQ", 7, 1, "INCR", "n", now_ms=5)
+    assert len(stamp(request, 2**63)) == len(request)
+    many = encoded("DEL", *[f"k{number}" for number in range(0x0C01)])
+    for plain in (encoded("SET", "k", "v"), encoded("RPUSH", "l", *"abc"), many, b""):
+        assert stamp(plain, 5) == plain
+
+
+def test_a_peers_request_that_holds_no_write_is_refused() -> None:
+    good = encoded("REQ", 7, 1, "INCR", "n")
+    assert not is_read(good)
+    inner = encoded("INCR", "n")
+    for other in (encoded("GET", "n"), encoded("SESSION", "OPEN"), good, b"\xc0"):
+        forged = good.replace(b"\xc4" + bytes([len(inner)]) + inner, b"\xc4" + bytes([len(other)]) + other)
+        assert forged != good
+        with pytest.raises(ValueError, match=r"REQ|command"):
+            is_read(forged)
+
+
+class TestSnapshots:
+    """What is frozen, written and restored is the whole state."""
+
+    def test_a_restored_member_goes_on_as_the_one_that_it_was_taken_from(self, member: Member) -> None:
+        session = member.open()
+        member.run("REQ", session, 1, "RPUSH", "l", *"abc")
+        member.run("SET", "k", "v")
+        member.store.apply(
+            Entry(member.store.applied_index + 1, 2, b"configuration", EntryKind.CONFIGURATION)
+        )
+        copy = copy_of(member.store)
+        for args in (("REQ", session, 1, "RPUSH", "l", "x"), ("REQ", session, 2, "RPUSH", "l", "d")):
+            entry = Entry(copy.applied_index + 1, 2, encoded(*args, now_ms=member.now_ms))
+            assert copy.apply(entry) == member.store.apply(entry)
+        assert copy.digest() == member.store.digest()
+        assert copy.fingerprint() == member.store.fingerprint()
+        assert list(copy.freeze().chunks()) == list(member.store.freeze().chunks())
+        assert copy.read(encoded("LRANGE", "l", 0, -1)) == [b"a", b"b", b"c", b"d"]
+
+    def test_what_is_applied_after_the_freeze_is_not_in_it(self, member: Member) -> None:
+        session = member.open()
+        member.run("REQ", session, 1, "RPUSH", "l", "a")
+        frozen = member.store.freeze()
+        before = list(frozen.chunks())
+        for number in range(1, 5):
+            member.run("REQ", session, number, "RPUSH", "l", "b")
+            member.run("SET", "k", "v")
+        member.run("DEL", "l")
+        member.run("SESSION", "CLOSE", session)
+        assert list(frozen.chunks()) == before
+
+    def test_it_can_be_written_by_another_thread_while_commands_are_applied(self, member: Member) -> None:
+        for number in range(3000):
+            member.run("RPUSH", f"l{number % 50}", "x" * 100)
+        frozen = member.store.freeze()
+        expected = list(frozen.chunks())
+        written: list[bytes] = []
+        writer = threading.Thread(target=lambda: written.extend(frozen.chunks()))
+        writer.start()
+        for number in range(3000):
+            member.run("RPUSH", f"l{number % 50}", "y")
+        writer.join(10)
+        assert written == expected
+
+    def test_large_states_come_in_bounded_pieces_that_may_be_cut_anywhere(self, member: Member) -> None:
+        for number in range(40):
+            member.run("SET", f"k{number}", b"v" * 50_000)
+        member.run("RPUSH", "small", "a")
+        for _ in range(30):
+            member.run("RPUSH", "long", *[b"x" * 40_000] * 2)
+        member.run("SET", "last", "v")
+        session = member.open()
+        member.run("REQ", session, 1, "INCR", "n")
+        chunks = list(member.store.freeze().chunks())
+        assert len(chunks) > 10
+        assert max(map(len, chunks)) < SLICE_BYTES + 100_000
+        whole = b"".join(chunks)
+        for size in (7, 1000, 300_000, len(whole)):
+            if size == 7:
+                cut = [whole[:7], whole[7:9], whole[9:]]
+            else:
+                cut = [whole[at : at + size] for at in range(0, len(whole), size)]
+            copy = KeyValueStore()
+            copy.restore(cut)
+            assert copy.fingerprint() == member.store.fingerprint()
+            assert list(copy.freeze().chunks()) == chunks
+
+    def test_damage_is_refused_with_a_reason_and_changes_nothing(self, member: Member) -> None:
+        session = member.open()
+        member.run("REQ", session, 1, "RPUSH", "l", "a")
+        member.run("SET", "k", "v")
+        whole = b"".join(member.store.freeze().chunks())
+        other = Member()
+        other.run("SET", "mine", "1")
+        before = other.store.fingerprint()
+        for at in range(len(whole)):
+            with pytest.raises(BadState):
+                other.store.restore([whole[:at]])
+        for damaged in (b"", b"FLKX" + whole[4:], whole + b"\0", whole + whole[4:], MAGIC + b"\xff" * 40):
+            with pytest.raises(BadState, match="snapshot"):
+                other.store.restore([damaged])
+        assert other.store.fingerprint() == before
+
+    def test_every_damaged_byte_is_refused_or_read_as_some_other_state(self, member: Member) -> None:
+        """Checksums are the file's; here nothing but BadState may come of it, and nothing half-restored."""
+        session = member.open()
+        member.run("REQ", session, 1, "RPUSH", "l", "a")
+        member.run("SET", "k", "v")
+        whole = b"".join(member.store.freeze().chunks())
+        for at in range(len(whole)):
+            for flip in (1, 0x80, 0xFF):
+                damaged = bytearray(whole)
+                damaged[at] ^= flip
+                try:
+                    read_chunks([bytes(damaged)])
+                except BadState:
+                    continue
+
+    def test_a_snapshot_of_a_later_version_is_refused_by_name(self) -> None:
+        chunks = list(KeyValueStore().freeze().chunks())
+        later = chunks[0].replace(b"\x96\x00\x01", b"\x96\x00\x02")
+        with pytest.raises(BadState, match="version 2"):
+            KeyValueStore().restore([later, *chunks[1:]])
+
+
+class TestRulesSwitchedOff:
+    """Each makes the failure that it is there for."""
+
+    def test_forget_session_applies_a_retry_again(self) -> None:
+        member = Member("forgetSession")
+        session = member.open()
+        assert [member.run("REQ", session, 1, "INCR", "n") for _ in range(2)] == [1, 2]
+
+    def test_snapshot_without_sessions_makes_members_differ(self) -> None:
+        member = Member("snapshotWithoutSessions")
+        session = member.open()
+        member.run("REQ", session, 1, "INCR", "n")
+        copy = copy_of(member.store, "snapshotWithoutSessions")
+        assert copy.fingerprint() != member.store.fingerprint()
+        entry = Entry(copy.applied_index + 1, 1, encoded("REQ", session, 2, "INCR", "n"))
+        assert copy.apply(entry) != member.store.apply(entry)
+
+    def test_expire_by_own_clock_makes_members_differ(self) -> None:
+        one, other = Member("expireByOwnClock"), Member("expireByOwnClock")
+        for member in (one, other):
+            member.open("TTL", 1000)
+        one.own_ms += 1001
+        answers = [member.run("REQ", 1, 1, "INCR", "n") for member in (one, other)]
+        assert answers[0].startswith("-SESSIONEXPIRED ")
+        assert answers[1] == 1
+        assert one.store.fingerprint() != other.store.fingerprint()
+
+    def test_expire_by_own_clock_needs_one(self) -> None:
+        with pytest.raises(ValueError, match="own_clock_ms"):
+            KeyValueStore("expireByOwnClock")
+
+
+REQUESTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("req"), st.integers(0, 2), st.integers(1, 12)),
+        st.tuples(st.just("open"), st.integers(0, 2), st.integers(50, 400)),
+        st.tuples(st.just("close"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(-50, 200), st.just(0)),
+        st.tuples(st.just("plain"), st.integers(0, 2), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(events=REQUESTS, freezes=st.sets(st.integers(0, 60), max_size=4), window=st.integers(1, 5))
+def test_no_number_is_applied_twice_and_replicas_agree_whatever_is_repeated_delayed_reordered_or_restored(
+    events: list[tuple[str, int, int]], freezes: set[int], window: int
+) -> None:
+    """A request pushes its own (session, number) to a list, so applying it twice would show. One replica is
+    replaced by a restored copy at every freeze, the other never is."""
+    kept = sessions_module.KEPT_REPLIES
+    sessions_module.KEPT_REPLIES = window
+    try:
+        steady, moving = KeyValueStore(), KeyValueStore()
+        ids = [90_001, 90_002, 90_003]
+        answers: dict[tuple[int, int], Any] = {}
+        now_ms = 1000
+        for step, (what, which, extra) in enumerate(events):
+            session = ids[which] if what in ("req", "close", "open") else 0
+            if what == "wait":
+                now_ms += which
+                continue
+            command = {
+                "req": ("REQ", session, extra, "RPUSH", "l", f"{session}:{extra}"),
+                "open": ("SESSION", "OPEN", "TTL", extra),
+                "close": ("SESSION", "CLOSE", session),
+                "plain": ("SET", "l2", step),
+            }[what]
+            entry = Entry(steady.applied_index + 1, 1, encoded(*command, now_ms=max(now_ms, 0)))
+            answer = steady.apply(entry)
+            assert moving.apply(entry) == answer
+            if what == "open":
+                assert isinstance(answer, int)
+                ids[which] = answer
+            elif what == "req" and isinstance(answer, int):
+                assert answers.setdefault((session, extra), answer) == answer
+            if step in freezes:
+                moving = copy_of(moving)
+            assert (steady.digest(), steady.fingerprint()) == (moving.digest(), moving.fingerprint())
+        pushed = steady.read(encoded("LRANGE", "l", 0, -1))
+        assert isinstance(pushed, list)
+        assert len(set(map(str, pushed))) == len(pushed)
+        assert [str(item) for item in pushed] == [
+            str(f"{session}:{number}".encode())
+            for (session, number), _ in sorted(answers.items(), key=lambda a: a[1])
+        ]
+    finally:
+        sessions_module.KEPT_REPLIES = kept
