@@ -185,7 +185,7 @@ class Client:
         crowd.record(self._process, outcome, request, value, error)
         if outcome == "info":
             self._process = crowd.new_process()
-        crowd.completed(outcome)
+        crowd.completed(answered=error is None)
         self._finish()
 
     def _finish(self) -> None:
@@ -216,7 +216,7 @@ class Crowd:
         self.submit = submit
         self.history: list[Event] = []
         self.completions = 0
-        """Operations that a member has answered with success."""
+        """Operations that were answered, and not with an error."""
         self._delay_ns = delay_ns
         self._think_ns = span_ns * options.count / max(1, options.operations)
         self._machines = machines
@@ -304,10 +304,9 @@ class Crowd:
             text=f"{kind} {request.f} {request.key} {value if error is None else error}",
         )
 
-    def completed(self, outcome: EventType) -> None:
+    def completed(self, *, answered: bool) -> None:
         """An operation is over."""
-        if outcome == "ok":
-            self.completions += 1
+        self.completions += answered
 
     def new_process(self) -> int:
         """A number for a client whose last operation nobody knows the end of."""

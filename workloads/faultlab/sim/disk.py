@@ -35,6 +35,8 @@ class SimDiskQueue:
         self._on_failure = on_failure
         self._jobs: deque[tuple[Job, Job]] = deque()
         self._ended = False
+        self.interrupt: Callable[[], None] | None = None
+        """Called once in the middle of the next job."""
 
     def run(self, job: Job, done: Job) -> None:
         """As DiskQueue.run."""
@@ -56,7 +58,11 @@ class SimDiskQueue:
         self._jobs.clear()
 
     def _start(self) -> None:
-        self._loop.after(self._latency_ns(), self._finish)
+        latency_ns = self._latency_ns()
+        if self.interrupt is not None:
+            self._loop.after(latency_ns // 2, self.interrupt)
+            self.interrupt = None
+        self._loop.after(latency_ns, self._finish)
 
     def _finish(self) -> None:
         if self._ended:

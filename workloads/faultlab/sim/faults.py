@@ -95,8 +95,24 @@ class Faults:
         return self._stop(action, name, power=False)
 
     def power(self, action: Action, name: str) -> Undo | None:
-        """The machine loses its power."""
-        return self._stop(action, name, power=True)
+        """The machine loses its power, now or in the middle of its next write to the disk."""
+        process = self._world.machines[name].process
+        if action.detail != "writing" or process is None:
+            return self._stop(action, name, power=True)
+        undos: list[Undo] = []
+
+        def strike() -> None:
+            if not process.ended and action.id in self.active:
+                undo = self._stop(action, name, power=True)
+                undos.extend([] if undo is None else [undo])
+
+        def restart() -> None:
+            process.disk.interrupt = None
+            for undo in undos:
+                undo()
+
+        process.disk.interrupt = strike
+        return restart
 
     def power_all(self, action: Action, _name: str) -> Undo | None:
         """All machines lose their power at once."""

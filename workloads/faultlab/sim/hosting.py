@@ -61,6 +61,7 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
     )
     seen = Seen(process, log, core.configuration)
     core.observer, core.seen = world.observer, seen
+    world.safety.synced(process.id, recovered.entries)
     watch = SimWatch(machine.name, machine.clock, options.tick_ns / 1e9, f"{machine.name}/{process.life}")
     watch.observer, watch.seen, watch.keeps_events = world.observer, seen, world.keep_events
     watch.stride = STATE_STRIDE

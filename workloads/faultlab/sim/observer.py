@@ -3,7 +3,7 @@
 import msgspec
 
 from faultlab.raft.commands import Op
-from faultlab.raft.configuration import Configuration
+from faultlab.raft.configuration import Configuration, name_of
 from faultlab.raft.core import Raft
 from faultlab.raft.kv import KeyValueStore
 from faultlab.raft.messages import (
@@ -71,6 +71,8 @@ class Observer:
         self.configuration = Configuration()
         """The committed one of highest index."""
         self._configuration_at = -1
+        self.lost: dict[str, None] = {}
+        """Names of members that have lost data."""
         self._campaigns: dict[int, dict[str, None]] = {}
         self._won: dict[int, str] = {}
         self._handed: dict[str, None] = {}
@@ -142,6 +144,11 @@ class Observer:
     def synced(self, seen: Seen, entries: list[Entry]) -> None:
         """Entries are durable at a member."""
         self._safety.synced(seen.process.id, entries)
+
+    def snapshot_taken(self, seen: Seen, index: int) -> None:
+        """A member has made its state durable."""
+        self._recorder.note("snapshot", seen.process.machine.name, index=index)
+        self._marks.reach("snapshot taken")
 
     def state(self, seen: Seen, store: KeyValueStore) -> None:
         """A member's state is to be compared."""
@@ -256,8 +263,11 @@ class Observer:
             self._marks.reach("learner added")
         if seen.role != "leader":
             return
-        if [member for member in old.learners if member in new.voters]:
+        promoted = [member for member in old.learners if member in new.voters]
+        if promoted:
             self._marks.reach("learner promoted")
+        if [member for member in promoted if name_of(member) in self.lost]:
+            self._marks.reach("member replaced")
         if new.joint and not old.joint:
             self._marks.reach("joint consensus entered")
         if old.joint and not new.joint:

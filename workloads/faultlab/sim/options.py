@@ -211,7 +211,7 @@ def _draw_clients(rng: Random, election_ns: int) -> ClientOptions:
     return ClientOptions(
         count=rng.randint(2, 7),
         keys=rng.randint(1, 5),
-        value_bytes=rng.choice((8, 16, 64)),
+        value_bytes=rng.choice((8, 16, 64, 700)),
         sessions=rng.choice((0.5, 1.0)),
         session_ttl_ms=int(election_ns / MS * rng.choice((4, 40, 400))),
         reads=rng.choice((0.2, 0.4, 0.6)),

@@ -116,6 +116,10 @@ def _pause(rng: Random, options: Options) -> dict[str, object]:
     return {"lasts_ns": int(options.election_ns * rng.choice((0.5, 1.5, 4.0)) * rng.uniform(0.7, 1.4))}
 
 
+def _power(rng: Random, _options: Options) -> dict[str, object]:
+    return {"detail": rng.choice(("", "writing", "writing"))}
+
+
 def _loss(rng: Random, _options: Options) -> dict[str, object]:
     return {"target": "", "amount": rng.choice((0.1, 0.3, 0.6))}
 
@@ -161,6 +165,7 @@ def _all(_rng: Random, _options: Options) -> dict[str, object]:
 
 _SPECIAL = {
     "cut": _cut,
+    "power": _power,
     "pause": _pause,
     "loss": _loss,
     "slow": _slow,

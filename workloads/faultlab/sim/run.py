@@ -171,6 +171,8 @@ class Run:
         if self._recovered():
             self.world.loop.stopped = True
         else:
+            if self._crowd.completions < self._goal:
+                self._crowd.ask_more(_PROGRESS_OPERATIONS)
             self.world.loop.after(self._options.election_ns // 2, self._look)
 
     def _recovered(self) -> bool:

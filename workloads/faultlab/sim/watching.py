@@ -8,7 +8,14 @@ from typing import Any
 
 from faultlab.raft.core import Raft
 from faultlab.raft.kv import KeyValueStore
-from faultlab.raft.messages import Entry, InstallSnapshot, Message, SnapshotResponse, VoteRequest
+from faultlab.raft.messages import (
+    Entry,
+    InstallSnapshot,
+    Message,
+    SnapshotMeta,
+    SnapshotResponse,
+    VoteRequest,
+)
 from faultlab.raft.ready import CoreEvent, Ready
 from faultlab.raft.watch import Watch
 
@@ -47,6 +54,12 @@ class SimWatch(Watch):
         """Seen in the Ready already."""
         if self.keeps_events:
             super().core(event)
+
+    def snapshot_taken(self, meta: SnapshotMeta, detail: str) -> None:
+        """Everything up to an index is in a file."""
+        self.observer.snapshot_taken(self.seen, meta.index)
+        if self.keeps_events:
+            super().snapshot_taken(meta, detail)
 
     def checkpoint(self, store: KeyValueStore) -> None:
         """After every STATE_STRIDE-th entry."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from faultlab.contract.member import PeerAddress, RaftConfig
 from faultlab.raft.configuration import name_of
 from faultlab.raft.errors import RaftError
+from faultlab.raft.forwarding import REQUEST_CHANNEL
 from faultlab.raft.identity import IdentityRefused, choose_identity, first_configuration
 from faultlab.raft.node import RAFT_CHANNEL
 from faultlab.raft.rules import Rule
@@ -183,6 +184,8 @@ class SimWorld:
             return False
         self.recorder.frame("sent", source, to, number, channel, payload)
         repeatable = channel == RAFT_CHANNEL
+        if channel == REQUEST_CHANNEL:
+            self.marks.reach("request forwarded")
         arrivals = self.network.arrivals(source, to, repeatable)
         if not arrivals:
             self.recorder.frame("dropped", source, to, number, channel, b"")
@@ -274,6 +277,7 @@ class SimWorld:
         self.on_ended(name)
 
     def _lost(self, name: str, member_id: str) -> None:
+        self.observer.lost[name] = None
         self.recorder.note("stopped", name, member_id, text="what it had promised is lost")
         self.on_lost_data(name, member_id)
 
