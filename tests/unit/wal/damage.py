@@ -195,7 +195,7 @@ def _beyond(history: History, kind: str) -> Case:
     if kind in ("flipped", "duplicated"):
         last = history.groups[-1]
         data = history.read(last.path)
-        free = [at for at in range(last.end, len(data), SECTOR_BYTES)]
+        free = list(range(last.end, len(data), SECTOR_BYTES))
         if kind == "flipped" and free:
             at = rng.choice(free) + rng.randrange(SECTOR_BYTES)
             data[at] ^= 1 << rng.randrange(8)

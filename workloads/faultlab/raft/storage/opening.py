@@ -41,6 +41,8 @@ class Opened(msgspec.Struct, frozen=True):
     snapshots: list[SnapshotMeta]
     snapshot: SnapshotMeta
     entries: list[Entry]
+    follows: bool
+    """Whether the log reaches the snapshot; if not, the next group has to say that it begins anew."""
     hard_state: HardState
     written_state: HardState
     peers: dict[NodeId, str]
@@ -117,8 +119,8 @@ def _read_back(
     replay = Replay()
     behind_snapshot = 0
     for group in reader.groups():
-        entries = group.body.entries
-        if entries and entries[-1].index > snapshot.index:
+        written = group.body.entries
+        if written and written[-1].index > snapshot.index:
             behind_snapshot += group.header.end - group.header.offset
         try:
             replay.take(group.body)
@@ -140,7 +142,8 @@ def _read_back(
         files.open(last.path),
         found,
         snapshot,
-        entries,
+        entries or [],
+        entries is not None,
         replay.hard_state_with(snapshot),
         replay.hard_state,
         replay.peers,

@@ -183,18 +183,18 @@ class Replay:
         if body.peers:
             self.peers.update(body.peers)
 
-    def entries_behind(self, snapshot: SnapshotMeta) -> list[Entry]:
-        """The entries that follow the snapshot: none where the log contradicts it, as it does if a crash
+    def entries_behind(self, snapshot: SnapshotMeta) -> list[Entry] | None:
+        """The entries that follow the snapshot. None where the log ends before it or contradicts it: a crash
         came between an installed snapshot and the group that says so. ValueError for a gap."""
-        index = snapshot.index
-        if not self.entries or self.base + len(self.entries) <= index:
-            return []
+        index, following = snapshot.index, self.base + len(self.entries)
+        if following <= index:
+            return None
         if self.base > index + 1:
             raise ValueError(
                 f"the log begins with entry {self.base}, and the latest snapshot ends with entry {index}"
             )
         if self.base <= index and self.entries[index - self.base].term != snapshot.term:
-            return []
+            return None
         return self.entries[index + 1 - self.base :]
 
     def hard_state_with(self, snapshot: SnapshotMeta) -> HardState:

@@ -197,6 +197,8 @@ def open_storage(
         raise
     writer = LogWriter(files, data_dir / member, opened.owner, settings, break_rule)
     writer.go_on(opened.segments, opened.place, opened.file, opened.written_state, dict(opened.peers))
+    if not opened.follows:
+        writer.reset(Reset(opened.snapshot.index, opened.snapshot.term))
     recovered = Recovered(
         opened.hard_state,
         opened.snapshot,

@@ -32,7 +32,7 @@ from .groups import (
 Verdict: TypeAlias = Literal["clean", "torn", "damaged"]
 
 MAX_STRAY_BYTES = 4
-"""More than that many bytes of a sector in which a group begins are never zero, even if some of it is lost."""
+"""A sector in which a group begins has more bytes than that which are not zero, even where bits flipped."""
 
 _ZEROS = bytes(1024 * 1024)
 
