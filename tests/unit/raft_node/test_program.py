@@ -42,6 +42,12 @@ def test_help_says_how_to_start_a_member() -> None:
         ({"electionTimeoutMs": 60, "heartbeatIntervalMs": 50}, "demo-0", "at least twice"),
         ({"heartbeatIntervalMs": 0}, "demo-0", "at least 1"),
         ({"reads": "wrong"}, "demo-0", "reads"),
+        ({"reads": "lease", "checkQuorum": False}, "demo-0", "checkQuorum"),
+        ({"maxClockDriftPercent": 100}, "demo-0", "0 to 99"),
+        ({"snapshotLogBytes": 0}, "demo-0", "snapshotLogBytes is 0"),
+        ({"breakRule": "everything"}, "demo-0", "breakRule"),
+        ({"peerKeyFile": "/nowhere/key"}, "demo-0", "/nowhere/key"),
+        ({"members": [{"name": "demo-0", "host": "a", "id": "demo-1#5"}]}, "demo-0", "no id of demo-0"),
         ({"members": []}, "demo-0", "1 to 9"),
         ({"members": [{"name": "demo-0", "host": "a"}] * 2}, "demo-0", "twice"),
     ],
@@ -72,13 +78,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_log_is_refused_with_exit_65_and_one_line(tmp_path: Path) -> None:
-    (tmp_path / "data" / "wal").mkdir(parents=True)
-    log = tmp_path / "data" / "wal" / "00000001.log"
+    log = tmp_path / "data" / "demo-0" / "wal" / "0000000001.wal"
+    log.parent.mkdir(parents=True)
     log.write_bytes(b"garbage")
     ended = run("raft", "--config", write_config(tmp_path), "--member", "demo-0")
     assert ended.returncode == 65
     assert f"{log} is damaged at byte 0" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("changes", [{"initialState": "existing"}, {"id": "demo-0"}])
+def test_an_empty_directory_under_a_known_id_is_refused_with_exit_65_and_what_to_do(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    member = {"name": "demo-0", "host": "127.0.0.1", "clientPort": 1, "peerPort": 1, "adminPort": 1}
+    member_id = {key: changes.pop(key) for key in list(changes) if key == "id"}
+    ended = run(
+        "raft",
+        "--config",
+        write_config(tmp_path, members=[{**member, **member_id}], **changes),
+        pod_name="demo-0",
+    )
+    assert ended.returncode == 65
+    assert "replace" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_port_in_use_is_refused_with_exit_1(tmp_path: Path) -> None:
