@@ -5,13 +5,16 @@ member's entries, votes, commit index and snapshot survive it as `Entry`, `HardS
 """
 
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from .configuration import Configuration
 from .configuration import NodeId as NodeId
 from .errors import MalformedMessage
+
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""A term, an index, a size. What a peer says beyond is malformed, so that one more can still be encoded."""
 
 
 class EntryKind(IntEnum):
@@ -26,10 +29,10 @@ class EntryKind(IntEnum):
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One place in the log. Indexes start at 1."""
 
-    index: int
-    term: int
+    index: Number
+    term: Number
     data: bytes
-    kind: int = 0
+    kind: Number = 0
     """An `EntryKind`."""
 
 
@@ -41,20 +44,20 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     commit: int = 0
 
 
-class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
+class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A state machine's state after the entry at `index`; of index 0, where every member begins."""
 
-    index: int = 0
-    term: int = 0
+    index: Number = 0
+    term: Number = 0
     configuration: Configuration = Configuration()
     """The latest up to `index`."""
-    size: int = 0
+    size: Number = 0
     """Bytes of the snapshot file."""
-    checksum: int = 0
+    checksum: Number = 0
     """Of the file, as the storage defines it. The same state gives the same bytes on every member."""
 
 
-class VoteRequest(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class VoteRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
     """A candidate asks for a vote in `term`; with `pre_vote`, whether it would get one (thesis, 9.6).
 
     `transfer`: the leader itself has asked for this campaign (thesis, 3.10), so nobody protects it.
@@ -62,36 +65,36 @@ class VoteRequest(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     sender: NodeId
     to: NodeId
-    term: int
-    last_index: int
-    last_term: int
+    term: Number
+    last_index: Number
+    last_term: Number
     pre_vote: bool
     transfer: bool = False
 
 
-class VoteResponse(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class VoteResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
     """A grant carries the term asked for, a refusal the voter's own."""
 
     sender: NodeId
     to: NodeId
-    term: int
+    term: Number
     granted: bool
     pre_vote: bool
 
 
-class Append(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class Append(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
     """AppendEntries: `entries` follow the one at `prev_index`, whose term is `prev_term`."""
 
     sender: NodeId
     to: NodeId
-    term: int
-    prev_index: int
-    prev_term: int
-    commit: int
+    term: Number
+    prev_index: Number
+    prev_term: Number
+    commit: Number
     entries: list[Entry]
 
 
-class AppendResponse(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class AppendResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     """Accepted: the sender has persisted the leader's log up to `index`.
 
     Rejected: nothing matches at `index` (the request's `prev_index`); the logs may agree at
@@ -100,14 +103,14 @@ class AppendResponse(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
     sender: NodeId
     to: NodeId
-    term: int
-    index: int
+    term: Number
+    index: Number
     rejected: bool
-    hint_index: int
-    hint_term: int
+    hint_index: Number
+    hint_term: Number
 
 
-class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class Heartbeat(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
     """The leader lives. `commit` is never beyond what the receiver is known to have.
 
     `round` numbers the leader's heartbeats: those to all members at one time have the same.
@@ -115,40 +118,40 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
     sender: NodeId
     to: NodeId
-    term: int
-    commit: int
-    round: int
+    term: Number
+    commit: Number
+    round: Number
 
 
-class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
     """The sender knew of no later term when the heartbeat with `round` reached it."""
 
     sender: NodeId
     to: NodeId
-    term: int
-    round: int
+    term: Number
+    round: Number
 
 
-class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=7):
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     """The leader asks the receiver to campaign at once and take over (thesis, 3.10)."""
 
     sender: NodeId
     to: NodeId
-    term: int
+    term: Number
 
 
-class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=8):
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     """A part of the leader's snapshot, from byte `offset` on (thesis, figure 5.3)."""
 
     sender: NodeId
     to: NodeId
-    term: int
+    term: Number
     meta: SnapshotMeta
-    offset: int
+    offset: Number
     data: bytes
 
 
-class SnapshotResponse(msgspec.Struct, frozen=True, array_like=True, tag=9):
+class SnapshotResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
     """Of the snapshot at `index` the sender has written all before byte `offset`, and wants it from there.
 
     `rejected`: the part that this answers began elsewhere. A snapshot that is complete and durable is
@@ -157,29 +160,29 @@ class SnapshotResponse(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
     sender: NodeId
     to: NodeId
-    term: int
-    index: int
-    offset: int
+    term: Number
+    index: Number
+    offset: Number
     rejected: bool
 
 
-class ReadIndexRequest(msgspec.Struct, frozen=True, array_like=True, tag=10):
+class ReadIndexRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=10):
     """A follower asks for an index at which its reads are linearizable (thesis, 6.4)."""
 
     sender: NodeId
     to: NodeId
-    term: int
-    number: int
+    term: Number
+    number: Number
 
 
-class ReadIndexResponse(msgspec.Struct, frozen=True, array_like=True, tag=11):
+class ReadIndexResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=11):
     """The reads of request `number` are linearizable once everything up to `index` is applied."""
 
     sender: NodeId
     to: NodeId
-    term: int
-    number: int
-    index: int
+    term: Number
+    number: Number
+    index: Number
 
 
 Message: TypeAlias = (
