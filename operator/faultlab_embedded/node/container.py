@@ -201,8 +201,13 @@ class ContainerRunner:
         if not launch.own_pids:
             process.kill_group()
         shutil.rmtree(self._state_directory(), ignore_errors=True)
-        self._ended(code, started_at, "Completed" if code == 0 else "Error", "")
+        self._ended(code, started_at, "Completed" if code == 0 else "Error", self._last_words(code))
         return code
+
+    def _last_words(self, code: int) -> str:
+        """A termination message is taken from the log alone; the container's file for it is not read."""
+        wanted = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        return logs.last_words(self.log.path) if code and wanted and self.log is not None else ""
 
     def _start_failed(self, message: str) -> int:
         self._warn("Failed", f"Error: failed to start container {self.state.name!r}: {message}")

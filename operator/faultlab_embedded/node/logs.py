@@ -17,6 +17,9 @@ from pathlib import Path
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
+LAST_LINES = 80
+LAST_BYTES = 2048
+"""kubelet's bounds of a termination message that is taken from the log."""
 
 
 class ContainerLog:
@@ -120,6 +123,13 @@ def _stored_lines(path: Path) -> Iterator[bytes]:
         with suppress(FileNotFoundError), file.open("rb") as source:
             for line in source:
                 yield line.rstrip(b"\n")
+
+
+def last_words(path: Path) -> str:
+    """The end of the log as a container's termination message has it: at most 80 lines and 2048 bytes."""
+    lines = deque(_stored_lines(path), maxlen=LAST_LINES)
+    text = b"".join(render(line, timestamps=False) for line in lines)
+    return text[-LAST_BYTES:].decode(errors="replace")
 
 
 async def read(

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from faultlab.contract.run import MemberView
 from faultlab_operator.api import RaftCluster
@@ -11,15 +11,11 @@ from faultlab_operator.errors import MemberRefused, MemberUnreachable
 from faultlab_operator.handlers.rollout import Member, look, next_to_restart, successor
 from faultlab_operator.handlers.saying import Announcement
 from faultlab_operator.kube.peer_key import PeerKeys
-from faultlab_operator.members.orders import hand_over
+from faultlab_operator.members.orders import hand_over, patience_s
 from faultlab_operator.members.summary import Summary, summarise
 from faultlab_operator.render.raftcluster import config_hash_of
 
 log = logging.getLogger(__name__)
-
-HANDING_OVER_S: Final = 1.0
-"""What a transfer may take beyond an election timeout, which is when a leader gives it up."""
-LONGEST_HANDING_OVER_S: Final = 10.0
 
 Pods = Callable[[], Sequence[Mapping[str, Any]]]
 
@@ -75,7 +71,7 @@ class Roller:
         base = self._services.members.admin_url(key.namespace, key.name, leader.name)
         if to is None or base is None:
             return ""
-        timeout_s = min(cluster.spec.election_timeout.ms / 1000 + HANDING_OVER_S, LONGEST_HANDING_OVER_S)
+        timeout_s = patience_s(cluster.spec.election_timeout.ms / 1000)
         try:
             proof = self._keys.proof(key)
             now_leads = await hand_over(self._services.http, base, proof, to.name, timeout_s)

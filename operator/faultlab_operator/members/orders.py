@@ -14,11 +14,18 @@ from faultlab.contract.member import (
 )
 from faultlab_operator.errors import MemberRefused, MemberUnreachable
 
-TIMEOUT_S: Final = 3.0
+LONGEST_S: Final = 10.0
+"""However long an election timeout is, an order is waited for no longer."""
 _REFUSED_FROM: Final = 300
 
 _decode_membership = msgspec.json.Decoder(MembershipReply).decode
 _decode_transfer = msgspec.json.Decoder(TransferReply).decode
+
+
+def patience_s(election_timeout_s: float) -> float:
+    """How long an order may take: a leader that hands over gives that up after one and a half election
+    timeouts."""
+    return min(1.5 * election_timeout_s + 1.5, LONGEST_S)
 
 
 class _Refusal(msgspec.Struct):
@@ -29,11 +36,11 @@ class _Refusal(msgspec.Struct):
 
 
 async def change_membership(
-    http: aiohttp.ClientSession, base: str, proof: str, request: MembershipRequest
+    http: aiohttp.ClientSession, base: str, proof: str, request: MembershipRequest, timeout_s: float
 ) -> MembershipReply:
     """Tells the leader at `base` who shall decide. Raises MemberRefused (another member leads, the proof is
     not accepted, the request is wrong), MemberUnreachable."""
-    body = await _post(http, f"{base}/membership", proof, msgspec.json.encode(request), TIMEOUT_S)
+    body = await _post(http, f"{base}/membership", proof, msgspec.json.encode(request), timeout_s)
     try:
         return _decode_membership(body)
     except msgspec.DecodeError as error:

@@ -10,7 +10,7 @@ from faultlab_operator.api import RaftCluster
 from faultlab_operator.core import Key, Services
 from faultlab_operator.errors import MemberRefused, MemberUnreachable
 from faultlab_operator.kube.peer_key import PeerKeys
-from faultlab_operator.members.orders import change_membership
+from faultlab_operator.members.orders import change_membership, patience_s
 from faultlab_operator.membership.configuration import (
     believed_leader,
     is_confirmed,
@@ -63,7 +63,7 @@ class MembershipKeeper:
         waiting_for = ""
         order = request(cluster, configuration, refusal)
         if leader is not None and order is not None:
-            configuration, waiting_for = await self._tell(key, leader, order)
+            configuration, waiting_for = await self._tell(key, cluster, leader, order)
         shrink = is_confirmed(views, wanted_names(cluster))
         membership = rendered(cluster, configuration, pods_now, shrink=shrink)
         return Outcome(configuration, leader, membership, refusal, waiting_for)
@@ -95,14 +95,17 @@ class MembershipKeeper:
         log.info("%s: %s must not run as %s any more and is replaced", key, refusal.name, refusal.id)
 
     async def _tell(
-        self, key: Key, leader: RaftStatus, order: MembershipRequest
+        self, key: Key, cluster: RaftCluster, leader: RaftStatus, order: MembershipRequest
     ) -> tuple[ConfigurationStatus | None, str]:
         """The configuration after the leader was told, and what it waits for."""
         base = self._services.members.admin_url(key.namespace, key.name, leader.member)
         if base is None:
             return leader.configuration, ""
         try:
-            reply = await change_membership(self._services.http, base, self._keys.proof(key), order)
+            timeout_s = patience_s(cluster.spec.election_timeout.ms / 1000)
+            reply = await change_membership(
+                self._services.http, base, self._keys.proof(key), order, timeout_s
+            )
         except MemberRefused as error:
             if error.status == _FORBIDDEN:
                 self._keys.expire(key)
@@ -134,7 +137,7 @@ class MembershipKeeper:
         self._cleared[key] = done
 
 
-def _refused(leader: str, error: MemberRefused) -> str:
-    if error.leader:
-        return f"{leader} has handed over to {error.leader}"
-    return str(error)
+def _refused(told: str, error: MemberRefused) -> str:
+    if error.leader == told:
+        return f"{told} is to hand over first, and has found nobody yet"
+    return f"{error.leader} has taken over from {told}" if error.leader else str(error)
