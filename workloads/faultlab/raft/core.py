@@ -30,7 +30,6 @@ from .follower import take_append, take_heartbeat
 from .log import RaftLog
 from .messages import (
     Append,
-    AppendResponse,
     Entry,
     HardState,
     Heartbeat,
@@ -38,17 +37,15 @@ from .messages import (
     InstallSnapshot,
     Message,
     NodeId,
-    ReadIndexRequest,
     ReadIndexResponse,
     SnapshotMeta,
-    SnapshotResponse,
     TimeoutNow,
     VoteRequest,
     VoteResponse,
 )
 from .reads import FollowerReads
 from .ready import CoreEvent, Ready
-from .replication import Leadership
+from .replication import FollowerMessage, Leadership
 from .snapshots import SnapshotReceiver
 from .state import State
 
@@ -121,7 +118,8 @@ class Raft:
         self._dispatch(message)
         if self._log.history.latest is not state.configuration:
             state.configured()
-        self._end_leadership_if_over()
+        if self._leadership is not None and self._leadership.removed:
+            self._end_leadership_if_over()
 
     def propose(self, payloads: list[bytes]) -> tuple[int, int]:
         """Appends one entry a payload (none of them empty) and returns (first index, term).
@@ -337,8 +335,7 @@ class Raft:
         """The learners that keep up with this leader, so that they may vote (thesis, 4.2.1)."""
         if self._leadership is None:
             return frozenset()
-        learners, peers = self._state.configuration.learners, self._leadership.peers
-        return frozenset(node for node in learners if node in peers and peers[node].caught_up)
+        return self._leadership.learners_caught_up
 
     @property
     def progress(self) -> Mapping[NodeId, PeerProgress]:
@@ -372,17 +369,21 @@ class Raft:
             state.messages.append(HeartbeatResponse(state.id, message.sender, state.term, 0))
 
     def _dispatch(self, message: Message) -> None:
-        """A message of this member's term, or about a pre-vote for a later one."""
+        """A message of this member's term, or about a pre-vote for a later one. The frequent come first."""
+        if type(message) is Append:
+            if self._accepts_leader(message.sender):
+                take_append(self._state, message)
+        elif isinstance(message, FollowerMessage):
+            if self._leadership is not None:
+                self._leadership.take(message)
+        elif type(message) is Heartbeat:
+            if self._accepts_leader(message.sender):
+                take_heartbeat(self._state, message)
+        else:
+            self._dispatch_rare(message)
+
+    def _dispatch_rare(self, message: Message) -> None:
         match message:
-            case AppendResponse() | HeartbeatResponse() | SnapshotResponse() | ReadIndexRequest():
-                if self._leadership is not None:
-                    self._leadership.take(message)
-            case Append():
-                if self._accepts_leader(message.sender):
-                    take_append(self._state, message)
-            case Heartbeat():
-                if self._accepts_leader(message.sender):
-                    take_heartbeat(self._state, message)
             case InstallSnapshot():
                 if self._accepts_leader(message.sender):
                     self._incoming.take(message)
@@ -393,7 +394,7 @@ class Raft:
             case ReadIndexResponse():
                 self._asking.answered(message)
             case TimeoutNow():
-                self._take_over(message.sender)
+                self._take_over()
 
     def _accepts_leader(self, sender: NodeId) -> bool:
         """Hears the leader of this term. A second one breaks election safety: it is reported, and then
@@ -435,9 +436,9 @@ class Raft:
             self._lose_leader(f"{state.leader} was not heard", self._election.elapsed)
         self._campaign("preVote" if state.config.pre_vote else "vote")
 
-    def _take_over(self, leader: NodeId) -> None:
+    def _take_over(self) -> None:
         """The leader asks this member to campaign now: no pre-vote, no waiting (thesis, 3.10)."""
-        if self._state.leader == leader and self._leadership is None and self._election.may_stand():
+        if self._leadership is None and self._election.may_stand():
             self._campaign("transfer")
 
     def _resign(self, detail: str, ticks: int | None = None) -> None:
@@ -478,9 +479,10 @@ class Raft:
         self._asking.abandon()
         # A mere candidacy elsewhere does not put off this member's own: only who led, campaigned or
         # follows somebody new waits afresh (paper, 5.2).
-        if state.role != "follower" or leader is not None:
-            self._election.restart_timer()
+        waits_afresh = state.role != "follower" or leader is not None
         state.leader = leader
+        if waits_afresh:
+            self._election.restart_timer()
         state.become("follower")
         if leader is not None:
             state.events.append(CoreEvent(type="LeaderKnown", term=term, leader=leader))

@@ -26,13 +26,24 @@ CampaignKind = Literal["preVote", "vote", "transfer"]
 class Election:
     """The timer and the ballot box of one member."""
 
-    __slots__ = ("_elapsed", "_heard_ns", "_hurried", "_promise_ns", "_rng", "_state", "_timeout", "_votes")
+    __slots__ = (
+        "_elapsed",
+        "_heard_ns",
+        "_hurried",
+        "_last_leader",
+        "_promise_ns",
+        "_rng",
+        "_state",
+        "_timeout",
+        "_votes",
+    )
 
     def __init__(self, state: State, rng: random.Random) -> None:
         self._state = state
         self._rng = rng
         self._votes: dict[NodeId, bool] = {}
         self._hurried = 0
+        self._last_leader: NodeId | None = None
         config = state.config
         self._promise_ns = config.election_ticks * config.tick_ns if config.lease else 0
         self._heard_ns = state.clock_ns() if config.lease else 0
@@ -52,7 +63,7 @@ class Election:
         else:
             self._timeout = ticks + self._rng.randrange(ticks)
         if config.priorities:
-            self._timeout += ticks * self._rank()
+            self._timeout += self._rank() * (2 * config.heartbeat_ticks if self._hurried else ticks)
 
     def hurry(self) -> None:
         """The leader's process has ended: campaigns within a few ticks, and a few times if need be."""
@@ -128,7 +139,10 @@ class Election:
 
     def answer(self, request: VoteRequest) -> None:
         """Grants or refuses; a vote's request has this member's term, a pre-vote's that or a later one."""
-        if request.pre_vote:
+        if self._promised() and not request.transfer:
+            # This term may have come with a message of somebody who never heard the leader with the lease.
+            self.refuse(request)
+        elif request.pre_vote:
             self._answer_pre_vote(request)
         else:
             self._answer_vote(request)
@@ -163,11 +177,16 @@ class Election:
         return self._promise_ns > 0 and self._state.clock_ns() - self._heard_ns < self._promise_ns
 
     def _rank(self) -> int:
-        """How many higher priorities there are among the voters, as far as it is waited for."""
+        """How many higher priorities are waited for: of the voters but the leader, whose end this waits for."""
         state = self._state
+        self._last_leader = state.leader or self._last_leader
         priorities = state.config.priorities
         mine = priorities.get(name_of(state.id), 0)
-        higher = {priorities.get(name_of(voter), 0) for voter in state.configuration.voters}
+        higher = {
+            priorities.get(name_of(voter), 0)
+            for voter in state.configuration.voters
+            if voter != self._last_leader
+        }
         return min(sum([priority > mine for priority in higher]), _MAX_RANKS_WAITED)
 
     def _answer_vote(self, request: VoteRequest) -> None:

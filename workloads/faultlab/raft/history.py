@@ -45,8 +45,13 @@ class ConfigurationHistory:
             del known[0]
 
     def at(self, index: int) -> Configuration:
-        """The latest up to `index`, which is not before the snapshot."""
-        return next(configuration for at, configuration in reversed(self._known) if at <= index)
+        """The latest up to `index`; raises ValueError for an index before the snapshot."""
+        for known, configuration in reversed(self._known):
+            if known <= index:
+                return configuration
+        raise ValueError(
+            f"the configuration at {index} is compacted; known are those from {self._known[0][0]} on"
+        )
 
     def since(self, index: int) -> list[Configuration]:
         """The latest up to `index`, and those that came after it."""

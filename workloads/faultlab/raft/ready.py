@@ -22,7 +22,7 @@ CoreEventType: TypeAlias = Literal[
 ]
 
 
-class CoreEvent(msgspec.Struct, frozen=True, kw_only=True):
+class CoreEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that a person watching wants to know; the types mean what `MemberEvent` says of them."""
 
     type: CoreEventType
@@ -43,7 +43,7 @@ class CoreEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Of ConfigurationChanged: the one in force now, committed or not."""
 
 
-class SnapshotChunkRequest(msgspec.Struct, frozen=True):
+class SnapshotChunkRequest(msgspec.Struct, frozen=True, gc=False):
     """A leader's host is to read `length` bytes at `offset` of the snapshot `meta` and send them to `to`.
 
     It may do so whenever it likes, or never (the snapshot is gone): the core asks again when no answer comes,
@@ -62,7 +62,7 @@ class SnapshotChunkRequest(msgspec.Struct, frozen=True):
         return InstallSnapshot(self.sender, self.to, self.term, self.meta, self.offset, data)
 
 
-class ReceivedChunk(msgspec.Struct, frozen=True):
+class ReceivedChunk(msgspec.Struct, frozen=True, gc=False):
     """A part of an incoming snapshot. Parts come in order and without gaps; `offset` 0 begins a new file."""
 
     meta: SnapshotMeta
@@ -70,7 +70,7 @@ class ReceivedChunk(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Ready(msgspec.Struct, kw_only=True):
+class Ready(msgspec.Struct, kw_only=True, gc=False):
     """The work of one turn. Do each Ready's parts in this order, and Readys in the order they came.
 
     Several may be under way at once: a later one's `messages` may go while an earlier one's entries

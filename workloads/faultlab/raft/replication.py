@@ -47,6 +47,7 @@ class Leadership:
         "_state",
         "_transfer",
         "peers",
+        "removed",
     )
 
     def __init__(self, state: State) -> None:
@@ -54,6 +55,8 @@ class Leadership:
         self._state = state
         self._log = log = state.log
         self.peers: dict[NodeId, Progress] = {}
+        self.removed = False
+        """This member has no vote in the latest configuration."""
         self._reads: ReadRounds[reads.Asker] = ReadRounds(state.config.max_waiting_reads)
         self._lease = Lease(state)
         self._transfer = Transfer(state)
@@ -73,6 +76,7 @@ class Leadership:
             for node in members
             if node != self._state.id
         }
+        self.removed = not self._state.configuration.has_vote(self._state.id)
         self._lease.forget()
         self._transfer.cancel_unless_voter()
         self._dirty = True
@@ -93,6 +97,7 @@ class Leadership:
             for peer in self.peers.values():
                 peer.nudged = False
             self._beat()
+            self._confirm()
             preferred = self._transfer.preferred(self.peers, self._now)
             if preferred is not None:
                 self.transfer(preferred)
@@ -144,19 +149,27 @@ class Leadership:
         """Whether reads need no round at the moment."""
         return self._lease.valid and self._leads_in_its_own_right()
 
+    @property
+    def learners_caught_up(self) -> frozenset[NodeId]:
+        """The learners that are heard, and whose latest round was short (thesis, 4.2.1)."""
+        peers = [self.peers[node] for node in self._state.configuration.learners if node in self.peers]
+        return frozenset(
+            peer.node for peer in peers if peer.caught_up and peer.is_recent(self._now, self._state.config)
+        )
+
     def take(self, message: FollowerMessage) -> None:
         """A follower's message; one of somebody who is no member any more says nothing."""
         peer = self.peers.get(message.sender)
         if peer is None:
             return
         peer.heard = self._now
-        if isinstance(message, AppendResponse):
+        if type(message) is AppendResponse:
             self._take_append_response(peer, message)
-        elif isinstance(message, HeartbeatResponse):
+        elif type(message) is HeartbeatResponse:
             self._take_heartbeat_response(peer, message)
-        elif isinstance(message, SnapshotResponse):
+        elif type(message) is SnapshotResponse:
             self._take_snapshot_response(peer, message)
-        else:
+        elif type(message) is ReadIndexRequest:
             self._take_read_request(message)
 
     def _take_append_response(self, peer: Progress, response: AppendResponse) -> None:
@@ -212,10 +225,7 @@ class Leadership:
     @property
     def is_over(self) -> bool:
         """Whether this member was removed, and that is committed: it leads no more (thesis, 4.2.2)."""
-        state = self._state
-        return (
-            not state.configuration.has_vote(state.id) and self._log.history.latest_index <= self._log.commit
-        )
+        return self.removed and self._log.history.latest_index <= self._log.commit
 
     @property
     def has_work(self) -> bool:
@@ -226,10 +236,11 @@ class Leadership:
         """Sends each follower what it lacks and may get, and starts the reads' next round."""
         if self._dirty:
             self._dirty = False
-            self._leave_joint()
+            if self._state.configuration.outgoing:
+                self._leave_joint()
             for peer in self.peers.values():
                 self._send(peer)
-            if self._transfer.advance(self.peers):
+            if self._transfer.to is not None and self._transfer.advance(self.peers):
                 self._lease.drop()
         if self._can_start_round():
             # The guard that staleReads switches off: is this member still the leader?
@@ -258,11 +269,7 @@ class Leadership:
     def _leave_joint(self) -> None:
         """Ends joint consensus once it is committed (thesis, 4.3)."""
         state, history = self._state, self._log.history
-        if (
-            state.configuration.joint
-            and history.latest_index <= self._log.commit
-            and self._transfer.to is None
-        ):
+        if history.latest_index <= self._log.commit and self._transfer.to is None:
             self._append_configuration(state.configuration.left())
 
     def _append_configuration(self, configuration: Configuration) -> int:

@@ -18,11 +18,24 @@ from .messages import (
 from .ready import CoreEvent, ReceivedChunk, SnapshotChunkRequest
 from .state import State
 
+_NUDGES_BEFORE_RESENDING = 4
+"""One comes with every heartbeat; a follower may well take that long for the parts in flight."""
+
 
 class SnapshotSender:
     """How far one follower has got with one snapshot, as its leader knows."""
 
-    __slots__ = ("_acked_at_nudge", "_chunk_bytes", "_limit", "_probe", "_rewound", "acked", "meta", "sent")
+    __slots__ = (
+        "_acked_at_nudge",
+        "_chunk_bytes",
+        "_limit",
+        "_nudges",
+        "_probe",
+        "_rewound",
+        "acked",
+        "meta",
+        "sent",
+    )
 
     def __init__(self, meta: SnapshotMeta, chunk_bytes: int, limit: int) -> None:
         self.meta = meta
@@ -34,7 +47,8 @@ class SnapshotSender:
         self._limit = limit
         self._probe: Literal["due", "sent", "answered"] = "due"
         self._rewound = -1
-        self._acked_at_nudge = -1
+        self._acked_at_nudge = 0
+        self._nudges = 0
 
     @property
     def in_flight(self) -> int:
@@ -74,12 +88,14 @@ class SnapshotSender:
             self._rewound = -1
 
     def nudge(self) -> None:
-        """The follower lives: if it got no further since the last nudge, parts or answers were lost."""
-        if self.acked == self._acked_at_nudge:
+        """The follower lives: if it has got no further for a few nudges, parts or answers were lost."""
+        self._nudges = self._nudges + 1 if self.acked == self._acked_at_nudge else 0
+        self._acked_at_nudge = self.acked
+        if self._nudges == _NUDGES_BEFORE_RESENDING:
+            self._nudges = 0
             self.sent = self.acked
             self._probe = "due"
             self._rewound = -1
-        self._acked_at_nudge = self.acked
 
 
 class SnapshotReceiver:
