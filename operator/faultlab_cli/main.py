@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from faultlab import __version__
+from faultlab_cli import sim
 from faultlab_cli.errors import CliError
 from faultlab_cli.options import (
     DEFAULT_LAB_NAMESPACE,
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(sim.app, name="sim")
 console = Console()
 errors = Console(stderr=True)
 

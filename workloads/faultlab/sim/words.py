@@ -16,10 +16,10 @@ from faultlab.raft.messages import (
 )
 from faultlab.raft.node import RAFT_CHANNEL
 
-from .loop import MS
 from .trace import TraceEvent
 
 _HEARTBEATS = (Heartbeat, HeartbeatResponse)
+_FRAMES = frozenset({"sent", "received", "dropped"})
 
 
 def seconds(at_ns: int) -> str:
@@ -79,9 +79,12 @@ def in_words(event: TraceEvent) -> str:
     """An event without its time: `m2 becomes leader of term 5`."""
     who = event.member
     match event.kind:
-        case "sent" | "received" | "dropped":
-            arrow = {"sent": "-->", "received": "->>", "dropped": "-x "}[event.kind]
-            return f"{who} {arrow} {event.other}  #{event.number} {frame_in_words(event)}"
+        case "sent":
+            return f"{who} --> {event.other}  #{event.number} {frame_in_words(event)}"
+        case "received":
+            return f"{who} ->> {event.other}  #{event.number} arrives"
+        case "dropped":
+            return f"{who} -x  {event.other}  #{event.number} is lost"
         case "started":
             return (
                 f"{who} starts as {event.other}, life {event.number}, term {event.term}, log to {event.index}"
@@ -123,15 +126,13 @@ def in_words(event: TraceEvent) -> str:
 
 def lines(events: Iterable[TraceEvent], *, heartbeats: bool = False) -> Iterator[str]:
     """One line an event, with its time in seconds; heartbeats are left out unless asked for."""
+    left_out: set[int] = set()
     for event in events:
-        if event.kind in ("sent", "received", "dropped") and not heartbeats and is_heartbeat(event):
+        if event.kind == "sent" and not heartbeats and is_heartbeat(event):
+            left_out.add(event.number)
+        if event.kind in _FRAMES and event.number in left_out:
             continue
         yield f"{seconds(event.at_ns):>12}  {in_words(event)}"
-
-
-def milliseconds(duration_ns: int) -> str:
-    """`12.3 ms`."""
-    return f"{duration_ns / MS:.1f} ms"
 
 
 def _range(first: int, last: int) -> str:
