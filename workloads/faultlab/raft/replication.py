@@ -64,13 +64,15 @@ class Leadership:
         self._beat_elapsed = 0
         self._beats = 0
         self._dirty = True
-        self.configured()
+        self.configured(log.last_index + 1)
         log.append([Entry(log.last_index + 1, state.term, b"")])
 
-    def configured(self) -> None:
-        """Sends to the members of the state's configuration from now on, and counts its voters."""
+    def configured(self, following: int) -> None:
+        """Sends to the members of the state's configuration from now on, and counts its voters.
+
+        Who is new among them gets entry `following` first: one that is there, so that something is sent.
+        """
         members = self._state.configuration.members
-        following = self._log.last_index + 1
         self.peers = {
             node: self.peers.get(node) or Progress(node, following, self._now)
             for node in members
@@ -279,7 +281,7 @@ class Leadership:
         log.append([Entry(index, state.term, data, EntryKind.CONFIGURATION)])
         log.history.extend([(index, configuration)])
         state.configured()
-        self.configured()
+        self.configured(index)
         return index
 
     def _leads_in_its_own_right(self) -> bool:
