@@ -1,1 +1,1 @@
-"""What one member keeps on disk: a data directory that one process holds, and a write-ahead log in it."""
+"""What one member keeps on disk: a data directory that one process holds, a log and snapshots in it."""

@@ -64,6 +64,7 @@ class LogWriter:
         self._new_reset: Reset | None = None
         self._new_entries: list[Entry] = []
         self._new_max_index = 0
+        self._counted = self._counted_bytes = 0
         self._new_hard_state: HardState | None = None
         self._new_peers: dict[NodeId, str] = {}
 
@@ -91,7 +92,11 @@ class LogWriter:
     @property
     def pending_bytes(self) -> int:
         """Of data in entries that were gathered and not handed to the disk."""
-        return sum(len(entry.data) for entry in self._new_entries)
+        entries = self._new_entries
+        for at in range(self._counted, len(entries)):
+            self._counted_bytes += len(entries[at].data)
+        self._counted = len(entries)
+        return self._counted_bytes
 
     def add_entries(self, entries: list[Entry]) -> None:
         """One at least. Each replaces what the log has from its index on."""
@@ -112,7 +117,7 @@ class LogWriter:
     def reset(self, reset: Reset) -> None:
         """The log goes on behind a snapshot that is installed by a job given before this group's."""
         self._new_reset = reset
-        self._new_entries, self._new_max_index = [], 0
+        self._forget_entries()
         self._gathered = True
 
     def take(self) -> Callable[[], None] | None:
@@ -133,7 +138,7 @@ class LogWriter:
         if entries:
             segment = self._segments[-1]
             segment.max_index = max(segment.max_index, self._new_max_index)
-            self._new_entries, self._new_max_index = [], 0
+            self._forget_entries()
         if state is not None:
             self._hard_state, self._new_hard_state = state, None
         if self._new_peers:
@@ -156,6 +161,10 @@ class LogWriter:
             job()
         if self._file is not None:
             self._file.close()
+
+    def _forget_entries(self) -> None:
+        self._new_entries, self._new_max_index = [], 0
+        self._counted = self._counted_bytes = 0
 
     def _cut(self, group_bytes: int) -> tuple[Segment, bytes]:
         """Plans the next segment: it, and its first group."""
