@@ -20,7 +20,7 @@ leads; then it asks at home again. The history names the members that each opera
 import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import hiredis
 
@@ -59,6 +59,25 @@ class Outcome(NamedTuple):
         return self.type == "ok" or self.error == UNEQUAL
 
 
+class Connected(Protocol):
+    """A way to one member, as `resp.Connection` is one."""
+
+    def request(self, command: tuple[str, ...], timeout_s: float) -> Reply:
+        """Sends it once; raises Indefinite, and then the way is closed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Connect = Callable[[PeerAddress, float], Connected]
+"""Makes a way to a member within so many seconds; raises NotSent."""
+
+
+def over_tcp(member: PeerAddress, timeout_s: float) -> Connected:
+    """A connection to the member's client port."""
+    return Connection(member.host, member.client_port, timeout_s=timeout_s)
+
+
 class _Answer(NamedTuple):
     """What sending an operation came to."""
 
@@ -88,8 +107,11 @@ class Client:
         retry_limit_s: float = 0.0,
         sessions: bool = True,
         sleep: Callable[[float], None] = time.sleep,
+        connect: Connect = over_tcp,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`members`: whom a redirect may name, and who is asked what became of an operation."""
+        """`members`: whom a redirect may name, and who is asked what became of an operation. `clock` counts
+        the time of `sleep`, in nanoseconds."""
         self.member = member
         """Whom the next operation goes to."""
         self._home = member
@@ -100,7 +122,9 @@ class Client:
         self._retry_limit_s = retry_limit_s
         self._sessions = sessions
         self._sleep = sleep
-        self._connection: Connection | None = None
+        self._connect = connect
+        self._clock = clock
+        self._connection: Connected | None = None
         self._process = recorder.new_process()
         self._session: int | None = None
         self._number = 0
@@ -171,11 +195,11 @@ class Client:
 
     def _retry(self, operation: Operation, command: tuple[str, ...], doubt: _Answer) -> tuple[_Answer, int]:
         """Asks one member after another what became of it; the answer, and how often it was sent."""
-        deadline = time.monotonic() + self._retry_limit_s
+        deadline_ns = self._clock() + int(self._retry_limit_s * 1e9)
         others = cycle(self._ring_after(doubt.member))
         target: PeerAddress | None = None
         attempts = 1
-        while (left_s := deadline - time.monotonic()) > 0:
+        while (left_s := (deadline_ns - self._clock()) / 1e9) > 0:
             member, target = target or next(others), None
             attempts += 1
             answer = self._ask(operation, command, member, min(left_s, self._timeout_s))
@@ -196,7 +220,7 @@ class Client:
     ) -> _Answer:
         """Sends it again, over a connection for just that."""
         try:
-            connection = Connection(member.host, member.client_port, timeout_s=timeout_s)
+            connection = self._connect(member, timeout_s)
             try:
                 answer = _judge(operation, connection.request(command, timeout_s), member)
             finally:
@@ -211,10 +235,9 @@ class Client:
         at = ring.index(member) + 1
         return [*ring[at:], *ring[:at]]
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> Connected:
         if self._connection is None:
-            address = self.member.host, self.member.client_port
-            self._connection = Connection(*address, timeout_s=self._timeout_s)
+            self._connection = self._connect(self.member, self._timeout_s)
         return self._connection
 
     def _heed(self, error: str) -> None:

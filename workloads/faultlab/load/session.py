@@ -13,7 +13,7 @@ from typing import Literal
 from faultlab.contract.load import LoadConfig, LoadWindow
 from faultlab.contract.member import PeerAddress
 from faultlab.load.choice import Chooser, Operation
-from faultlab.load.client import Client, Outcome, longest_operation_s
+from faultlab.load.client import Client, Connect, Outcome, longest_operation_s, over_tcp
 from faultlab.load.recorder import Recorder
 from faultlab.load.schedule import Schedule
 
@@ -40,9 +40,12 @@ class Session:
         start_ns: int,
         sleep: Callable[[float], None],
         clock: Callable[[], int] = time.monotonic_ns,
+        connect: Connect = over_tcp,
     ) -> None:
+        """`clock` counts the time of `sleep`, in nanoseconds; `connect` makes a way to a member."""
         self._config = config
         self._clock = clock
+        self._connect = connect
         self._sleep = sleep
         self._timeout_s = config.operation_timeout_ms / 1000
         self._worker = worker
@@ -124,6 +127,8 @@ class Session:
             retry_limit_s=self._config.retry_limit_ms / 1000 if self._config.retries else 0.0,
             sessions=self._config.sessions,
             sleep=self._sleep,
+            connect=self._connect,
+            clock=self._clock,
         )
 
     def _final_read(self) -> None:

@@ -84,6 +84,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that makes one run differ from another, besides its plan of faults."""
 
     members: int = 5
+    prefix: str = "m"
+    """Machines are called by this and a number."""
+    spares: int = 2
+    """Machines beside the first members', which may join them."""
     election_ns: int = 150 * MS
     """A follower campaigns after this to twice this."""
     election_ticks: int = 10
@@ -123,12 +127,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names(self) -> tuple[str, ...]:
         """The machines that are members at the beginning."""
-        return tuple(f"m{number}" for number in range(self.members))
+        return tuple(f"{self.prefix}{number}" for number in range(self.members))
 
     @property
     def machines(self) -> tuple[str, ...]:
         """All machines: some wait to become members."""
-        return tuple(f"m{number}" for number in range(min(MAX_MEMBERS, self.members + 2)))
+        return tuple(f"{self.prefix}{number}" for number in range(self.members + self.spares))
 
 
 _FAULTS: dict[FaultKind, float] = {
@@ -169,6 +173,7 @@ def draw_options(rng: Random) -> Options:
     chaos_ns = int(election_ns * rng.uniform(25, 45))
     return Options(
         members=members,
+        spares=min(2, MAX_MEMBERS - members),
         election_ns=election_ns,
         election_ticks=election_ticks,
         heartbeat_ticks=rng.randint(1, 3),
