@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from fake_member import FakeMember, serving, store
 
+from faultlab.checker import check
+from faultlab.history.events import read_events
+
 LOAD = [sys.executable, "-c", "from faultlab.load.main import main; main()"]
 
 
@@ -27,7 +30,7 @@ def _config(path: Path, fakes: list[FakeMember], **settings: Any) -> Path:
         "users": 6,
         "dataDir": str(path),
         "keys": {"count": 5},
-        "mix": {"read": 40, "write": 40, "cas": 20},
+        "mix": {"read": 40, "write": 20, "cas": 10, "append": 20, "incr": 10},
         **settings,
     }
     config.write_text(json.dumps(document))
@@ -90,8 +93,13 @@ def test_a_run_offers_its_rate_to_every_member_and_leaves_a_complete_history(
     assert kinds["ok"] == status["ok"]
     assert {event["member"] for event in events} == {"m-0", "m-1"}
     assert [event["time"] for event in events] == sorted(event["time"] for event in events)
-    final = [event for event in events if event["type"] == "ok"][-5:]
-    assert {(event["f"], event["key"]) for event in final} == {("read", f"k{n}") for n in range(5)}
+    offered = {event["key"] for event in events if event["f"] != "read"}
+    final = [event for event in events if event["type"] == "ok"][-len(offered) :]
+    assert {event["f"] for event in final} == {"read"}
+    assert {key[0] for key in offered} == set("klc")
+    path = tmp_path / "history.ndjson"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert check(read_events(path), "mixed").result == "valid"
     assert len(first.commands) + len(second.commands) == kinds["invoke"]
 
 
@@ -115,6 +123,7 @@ def test_headless_runs_for_its_time_and_ends_by_itself(tmp_path: Path) -> None:
         ({"workers": 9}, "at most one worker for each user"),
         ({"arrival": {"mode": "constantRate"}}, "operationsPerSecond"),
         ({"mix": {"read": 0, "write": 0, "cas": 0}}, "above 0"),
+        ({"mix": {"incr": -1}}, "negative"),
         ({"colour": "red"}, "colour"),
     ],
 )

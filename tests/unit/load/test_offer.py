@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from faultlab.contract.load import Arrival, Keys, Mix
-from faultlab.load.choice import Chooser
+from faultlab.load.choice import LIST_LENGTH, Chooser, Operation
 from faultlab.load.schedule import MISSED_AFTER_NS, Schedule
 
 SECOND = 1_000_000_000
@@ -68,3 +68,55 @@ def test_zipfian_keys_follow_zipfs_law_and_uniform_ones_do_not() -> None:
     assert zipf["k0"] / zipf["k9"] == pytest.approx(10, rel=0.25)
     flat = Counter(k for _, k, _ in _draw(5, Keys(100, "uniform"), Mix(1, 0, 0), count=50_000))
     assert max(flat.values()) < 1.3 * min(flat.values())
+
+
+EVERYTHING = Mix(read=40, write=15, cas=15, append=20, incr=10)
+
+
+def _operations(mix: Mix, keys: Keys, count: int) -> tuple[Chooser, list[Operation]]:
+    chooser = Chooser(mix, keys, seed=3, worker=0)
+    return chooser, [chooser.next() for _ in range(count)]
+
+
+def test_each_key_is_one_thing_only() -> None:
+    _, drawn = _operations(EVERYTHING, Keys(count=5), 5000)
+    types: dict[str, set[str]] = {}
+    for operation in drawn:
+        types.setdefault(operation.key, set()).add(operation.type)
+    assert all(len(found) == 1 for found in types.values())
+    assert {found for each in types.values() for found in each} == {"register", "list", "counter"}
+
+
+def test_reads_are_spread_as_what_changes_the_keys_is() -> None:
+    _, drawn = _operations(EVERYTHING, Keys(count=5), 20_000)
+    reads = Counter(operation.type for operation in drawn if operation.f == "read")
+    assert reads["register"] / reads.total() == pytest.approx(0.5, abs=0.03)
+    assert reads["counter"] / reads.total() == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_no_list_is_offered_more_than_its_share_and_the_final_reads_reach_all_of_them() -> None:
+    chooser, drawn = _operations(EVERYTHING, Keys(count=2), 5000)
+    appended = Counter(operation.key for operation in drawn if operation.f == "append")
+    assert max(appended.values()) == LIST_LENGTH
+    assert len(appended) > 10
+    assert {operation.key for operation in drawn} <= {read.key for read in chooser.reads()}
+
+
+def test_appended_values_can_be_told_apart_when_they_are_written_one_after_the_other() -> None:
+    _, drawn = _operations(Mix(0, 0, 0, 1, 0), Keys(count=1), LIST_LENGTH)
+    values = [operation.value for operation in drawn]
+    assert len(set(values)) == LIST_LENGTH
+    assert all(isinstance(value, str) and value.endswith(",") and "," not in value[:-1] for value in values)
+
+
+def test_commands_are_those_of_the_keys_type() -> None:
+    _, drawn = _operations(EVERYTHING, Keys(count=2), 500)
+    sent = {(operation.f, operation.type): operation.command()[0] for operation in drawn}
+    assert sent == {
+        ("read", "register"): "GET",
+        ("read", "counter"): "GET",
+        ("read", "list"): "LRANGE",
+        ("write", "register"): "SET",
+        ("append", "list"): "RPUSH",
+        ("incr", "counter"): "INCR",
+    }
