@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from faultlab.raft.commands import COMMANDS, MAX_KEY_BYTES, MAX_VALUE_BYTES, prepare
-from faultlab.raft.kv import MAX_REPLY_BYTES, KeyValueStore, is_read
+from faultlab.raft.kv import MAX_REPLY_BYTES, KeyValueStore
 from faultlab.raft.messages import Entry
+from faultlab.raft.vetting import is_read
 
 
 class Member:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from faultlab.raft import sessions as sessions_module
 from faultlab.raft.commands import COMMANDS, keys_of, prepare, stamp
 from faultlab.raft.errors import BadState
-from faultlab.raft.kv import KeyValueStore, is_read
+from faultlab.raft.kv import KeyValueStore
 from faultlab.raft.messages import Entry, EntryKind
 from faultlab.raft.rules import Rule
 from faultlab.raft.sessions import DEFAULT_TTL_MS, KEPT_REPLIES, MAX_TTL_MS
 from faultlab.raft.store_snapshot import MAGIC, SLICE_BYTES, read_chunks
+from faultlab.raft.vetting import is_read
 
 
 def encoded(*args: str | bytes | int, now_ms: int = 0) -> bytes:

@@ -67,10 +67,10 @@ _RPUSH, _LRANGE, _LLEN = int(Op.RPUSH), int(Op.LRANGE), int(Op.LLEN)
 _SESSION_OPEN, _SESSION_CLOSE, _REQ = int(Op.SESSION_OPEN), int(Op.SESSION_CLOSE), int(Op.REQ)
 
 _STAMP = struct.Struct(">Q")
-_UNSTAMPED = 2**63
-"""As a MessagePack integer the eight bytes of a stamp."""
+UNSTAMPED = 2**63
+"""In place of a stamp: as a MessagePack integer its eight bytes."""
 _STAMPED = frozenset(
-    _encode((op, *[0] * arguments, _UNSTAMPED))[:2]
+    _encode((op, *[0] * arguments, UNSTAMPED))[:2]
     for op, arguments in ((_SESSION_OPEN, 1), (_SESSION_CLOSE, 1), (_REQ, 3))
 )
 """How the encodings of commands begin that end with a stamp."""
@@ -213,10 +213,10 @@ def _prepare_session(args: list[bytes]) -> Prepared:
         ttl_ms = DEFAULT_TTL_MS if len(args) == 2 else parse_integer(args[3])
         if ttl_ms is None or not 0 < ttl_ms <= MAX_TTL_MS:
             return error_line(f"ERR a session's TTL is 1 to {MAX_TTL_MS} milliseconds")
-        return _encode((_SESSION_OPEN, ttl_ms, _UNSTAMPED))
+        return _encode((_SESSION_OPEN, ttl_ms, UNSTAMPED))
     if subcommand == b"CLOSE" and len(args) == 3:
         session = _positive(args[2])
-        return _NO_SESSION_ID if session is None else _encode((_SESSION_CLOSE, session, _UNSTAMPED))
+        return _NO_SESSION_ID if session is None else _encode((_SESSION_CLOSE, session, UNSTAMPED))
     return error_line("ERR syntax error: SESSION OPEN [TTL MILLISECONDS] or SESSION CLOSE ID is expected")
 
 
@@ -230,7 +230,7 @@ def _prepare_req(args: list[bytes]) -> Prepared:
     if isinstance(unwrapped, str):
         return unwrapped
     command = prepare(*unwrapped)
-    return command if isinstance(command, str) else _encode((_REQ, session, number, command, _UNSTAMPED))
+    return command if isinstance(command, str) else _encode((_REQ, session, number, command, UNSTAMPED))
 
 
 def _positive(text: bytes) -> int | None:

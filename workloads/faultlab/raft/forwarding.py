@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from faultlab.runtime.errors import ProtocolError
-from faultlab.runtime.resp.encoder import Result, error_line
+from faultlab.runtime.resp.encoder import Result, error_line, is_result
 from faultlab.runtime.resp.handler import Kind, Slot
 
 from .configuration import name_of
 from .host import Link, Scheduler
-from .kv import is_read
+from .vetting import is_read
 
 REQUEST_CHANNEL = 17
 ANSWER_CHANNEL = 18
@@ -77,9 +77,11 @@ class Forwarder:
         """A frame of answers from `leader`; raises ProtocolError."""
         try:
             answers = _decode_answers(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolError(f"malformed answers: {error}") from error
         for request_id, result, term in answers:
+            if not is_result(result):
+                raise ProtocolError(f"the answer to request {request_id} is none that a command gives")
             waiting = self._outstanding.get(request_id)
             if waiting is not None and waiting.leader == leader:
                 del self._outstanding[request_id]
@@ -134,7 +136,7 @@ class ForwardDesk:
         try:
             request_id, commands = _decode_requests(payload)
             kinds = [Kind.READ if is_read(command) else Kind.WRITE for command in commands]
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ProtocolError(f"malformed requests: {error}") from error
         for kind, command in zip(kinds, commands, strict=True):
             self._submit(kind, command, _RemoteSlot(self, peer, request_id))

@@ -176,31 +176,6 @@ class KeyValueStore:
         return reply
 
 
-def is_read(command: bytes) -> bool:
-    """Whether an encoded command only reads; raises ValueError for bytes that are no command."""
-    try:
-        args = _decode(command)
-        op = args[0]
-        if op == _REQ:
-            op = _write_inside(args)
-    except (msgspec.MsgspecError, IndexError) as error:
-        raise ValueError(f"{len(command)} bytes are no command") from error
-    if type(op) is int:
-        if op in _READ:
-            return True
-        if op in _APPLY or op in _METHODS:
-            return False
-    raise ValueError(f"unknown op {op!r} in a command; all members must run the same version")
-
-
-def _write_inside(request: list[Any]) -> Any:
-    """The op inside a REQ; raises ValueError where it is none that REQ takes."""
-    op = _decode(request[3])[0]
-    if op not in _APPLY and op != Op.RPUSH:
-        raise ValueError(f"the command inside a REQ has the op {op!r}, which is no write")
-    return op
-
-
 def _set(data: Data, args: list[Any]) -> Result:
     if len(args) == 3:
         data[args[1]] = args[2]
@@ -288,8 +263,6 @@ def _lrange(data: Data, args: list[Any]) -> Result:
 _Function = Callable[[Data, list[Any]], Result]
 
 _APPLY: dict[int, _Function] = {Op.SET: _set, Op.DEL: _del, Op.INCR: _incr, Op.CAS: _cas, Op.MSET: _mset}
-_METHODS = frozenset({Op.RPUSH, Op.SESSION_OPEN, Op.SESSION_CLOSE})
-_REQ = int(Op.REQ)
 _READ: dict[int, _Function] = {
     Op.GET: _get,
     Op.EXISTS: _exists,

@@ -12,6 +12,22 @@ def error_line(message: str) -> str:
     return "-" + message.replace("\r", " ").replace("\n", " ")
 
 
+def is_result(value: object, depth: int = 8) -> bool:
+    """Whether something that another process sent is a `Result` that `encode` can be given."""
+    kind = type(value)
+    if kind is bytes or value is None:
+        return True
+    if isinstance(value, int):
+        return kind is int and -(2**63) <= value < 2**63
+    if isinstance(value, str):
+        return value[:1] in ("+", "-") and "\r" not in value and "\n" not in value
+    if depth and isinstance(value, list):
+        return all(is_result(item, depth - 1) for item in value)
+    if depth and isinstance(value, dict):
+        return all(type(key) is str and is_result(item, depth - 1) for key, item in value.items())
+    return False
+
+
 def encode(result: Result, resp3: bool) -> bytes:
     """The wire form. A map is flattened to an array in RESP2."""
     if result is None:
