@@ -7,9 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,34 +83,49 @@ class Client:
         return str(reply)
 
 
+MAX_SIZE = 6
+
+
 class Cluster:
     """Members by index; `settings` go into the configuration as it is spelled in JSON."""
 
     def __init__(self, directory: Path, size: int, **settings: Any) -> None:
         self.directory = directory
         self.size = size
-        ports = free_ports(3 * size)
+        ports = free_ports(3 * MAX_SIZE)
         self.client_ports, self.peer_ports, self.admin_ports = (
-            ports[:size],
-            ports[size : 2 * size],
-            ports[2 * size :],
+            ports[:MAX_SIZE],
+            ports[MAX_SIZE : 2 * MAX_SIZE],
+            ports[2 * MAX_SIZE :],
         )
-        self._settings = settings
+        self.settings = settings
+        self.ids: dict[int, str] = {}
+        """As the operator would write them into the configuration."""
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
-        for index in range(size):
-            self.config_path(index).write_text(json.dumps(self.config(index)))
 
     wait_for = staticmethod(wait_for)
 
+    def address(self, index: int) -> dict[str, Any]:
+        return {
+            "name": f"demo-{index}",
+            "host": "127.0.0.1",
+            "clientPort": self.client_ports[index],
+            "peerPort": self.peer_ports[index],
+            "adminPort": self.admin_ports[index],
+        }
+
     def config(self, index: int) -> dict[str, Any]:
-        members = [
-            {"name": f"demo-{i}", "host": "127.0.0.1", "clientPort": c, "peerPort": p, "adminPort": a}
-            for i, (c, p, a) in enumerate(
-                zip(self.client_ports, self.peer_ports, self.admin_ports, strict=True)
-            )
-        ]
-        data_dir = str(self.directory / f"data-{index}")
-        return {"cluster": "demo", "members": members, "dataDir": data_dir, **self._settings}
+        known = sorted({*range(self.size), index})
+        members = [{**self.address(i), **({"id": self.ids[i]} if i in self.ids else {})} for i in known]
+        return {
+            "cluster": "demo",
+            "members": members,
+            "dataDir": str(self.data_dir(index)),
+            **self.settings,
+        }
+
+    def data_dir(self, index: int) -> Path:
+        return self.directory / f"data-{index}"
 
     def config_path(self, index: int) -> Path:
         return self.directory / f"config-{index}.json"
@@ -115,10 +133,11 @@ class Cluster:
     def log_text(self, index: int) -> str:
         return (self.directory / f"{index}.log").read_text()
 
-    def start(self, *indexes: int) -> None:
+    def start(self, *indexes: int, arguments: tuple[str, ...] = ()) -> None:
         for index in indexes or range(self.size):
+            self.config_path(index).write_text(json.dumps(self.config(index)))
             with (self.directory / f"{index}.log").open("ab") as log:
-                options = ["--config", str(self.config_path(index)), "--member", f"demo-{index}"]
+                options = ["--config", str(self.config_path(index)), "--member", f"demo-{index}", *arguments]
                 self.processes[index] = subprocess.Popen(
                     [sys.executable, "-c", PROGRAM, "raft", *options, "--listen", "127.0.0.1"], stderr=log
                 )
@@ -142,6 +161,42 @@ class Cluster:
         ) as response:
             body: bytes = response.read()
             return body
+
+    def post(self, index: int, path: str, document: Any) -> tuple[int, dict[str, Any]]:
+        """Status and document of the answer."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.admin_ports[index]}{path}", json.dumps(document).encode(), method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return response.status, json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def change_members(
+        self, indexes: Sequence[int], replace: Sequence[str] = (), deadline_s: float = 20
+    ) -> None:
+        """As the operator does it: asks whoever leads, again and again, until it is reached. Learners are
+        started under their new ids."""
+        wanted = {"members": [self.address(index) for index in indexes], "replace": list(replace)}
+        at = self.leader()
+
+        def reached() -> bool:
+            nonlocal at
+            status, document = self.post(at, "/membership", wanted)
+            if status == 409:
+                at = int(document["leader"].removeprefix("demo-")) if document["leader"] else at
+                return False
+            assert status in (200, 202), (status, document)
+            for member in document["configuration"]["learners"]:
+                index = int(member["name"].removeprefix("demo-"))
+                if self.ids.get(index) != member["id"]:
+                    self.ids[index] = member["id"]
+                    self.start(index)
+            return status == 200
+
+        wait_for(f"voters {list(indexes)}", reached, deadline_s)
+        self.size = max(indexes) + 1
 
     def status(self, index: int) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.admin(index, "/status"))
@@ -170,8 +225,77 @@ class Cluster:
         [index] = wait_for("a leader whom all follow", agreed, deadline_s)
         return int(index)
 
+    def writers(self, members: Sequence[int], count: int = 4, value: str = "") -> "Writers":
+        return Writers(self, members, count, value)
+
     def client(self, index: int, timeout_s: float = 10) -> Client:
         return Client(self.client_ports[index], timeout_s)
+
+
+class Writers:
+    """Clients that set keys of their own, each only once, on one member after another, and remember what was
+    acknowledged when. `ask` never repeats a request."""
+
+    def __init__(self, cluster: Cluster, members: Sequence[int], count: int = 4, value: str = "") -> None:
+        self._cluster, self._members, self._value = cluster, members, value
+        self._ending = threading.Event()
+        self.acknowledged: list[list[tuple[int, float]]] = [[] for _ in range(count)]
+        self.errors: list[str] = []
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(count)]
+
+    def __enter__(self) -> "Writers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(15)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.acknowledged))
+
+    def wait_for_more(self, count: int) -> None:
+        target = self.count + count
+        wait_for(f"{count} more writes; errors: {self.errors[-3:]}", lambda: self.count >= target)
+
+    def longest_gap_s(self, since: float = 0) -> float:
+        """The longest time in which nothing was acknowledged to anybody."""
+        times = sorted(at for mine in self.acknowledged for _, at in mine if at >= since)
+        return max(b - a for a, b in pairwise(times))
+
+    def lost(self, client: Client) -> list[str]:
+        """Acknowledged writes that are not there."""
+        keys = [f"w{n}-{number}" for n, mine in enumerate(self.acknowledged) for number, _ in mine]
+        values: list[Any] = []
+        for start in range(0, len(keys), 500):
+            values += client.ask("MGET", *keys[start : start + 500])
+        return [
+            key
+            for key, value in zip(keys, values, strict=True)
+            if value != f"{key.partition('-')[2]}{self._value}".encode()
+        ]
+
+    def _run(self, n: int) -> None:
+        client, at, number = None, n, 0
+        while not self._ending.is_set():
+            number += 1
+            try:
+                client = client or self._cluster.client(self._members[at % len(self._members)], timeout_s=5)
+                reply = client.ask("SET", f"w{n}-{number}", f"{number}{self._value}")
+            except OSError as error:
+                self.errors.append(str(error))
+                client = None
+                at += 1
+                time.sleep(0.01)
+                continue
+            if reply == b"OK":
+                self.acknowledged[n].append((number, time.monotonic()))
+            else:
+                self.errors.append(str(reply))
+                time.sleep(0.002)
 
 
 @pytest.fixture

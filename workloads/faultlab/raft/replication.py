@@ -199,6 +199,9 @@ class Leadership:
         if response.round > peer.round:
             peer.round = response.round
             self._confirm()
+        if peer.node in self._state.configuration.learners:
+            # Where nothing is written a round takes no time, and no append ends it.
+            peer.count_round(self._now, self._log.last_index, self._state.config.election_ticks)
         if not peer.nudged and peer.match < self._log.last_index:
             peer.nudge()
             self._dirty = True
