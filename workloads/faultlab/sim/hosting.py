@@ -65,6 +65,7 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
     watch = SimWatch(machine.name, machine.clock, options.tick_ns / 1e9, f"{machine.name}/{process.life}")
     watch.observer, watch.seen, watch.keeps_events = world.observer, seen, world.keep_events
     watch.stride = STATE_STRIDE
+    process.watch = watch
     process.uuid = recovered.uuid
     process.known = dict(recovered.known_peers)
     process.learned = storage.add_peer

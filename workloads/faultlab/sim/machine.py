@@ -5,26 +5,25 @@ A process has one life. Whatever reaches it (frames, requests, ticks, the end of
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
 
 from faultlab.raft.node import RaftNode
+from faultlab.raft.watch import Watch
 
 from .clocks import MachineClock
 from .disk import SimDiskQueue
 from .files import SimFiles
 from .loop import Loop
+from .transport import SimPeers, Transport
 
 
 class World(Protocol):
     """What a machine needs of the simulation."""
 
     loop: Loop
-
-    def send(self, process: "Process", target: str, channel: int, payload: bytes) -> bool:
-        """A frame to the member with the id `target`; False if it is certainly not sent."""
-        ...
+    transport: Transport
 
     def broke(self, process: "Process", error: BaseException) -> None:
         """An exception that no process may raise, or one that ends it."""
@@ -90,52 +89,6 @@ class Machine:
         self.files.release_locks()
 
 
-class SimLink:
-    """From one process to one member; `raft/host.py`'s Link."""
-
-    __slots__ = ("_process", "_target", "_world")
-
-    def __init__(self, process: "Process", target: str) -> None:
-        self._process = process
-        self._target = target
-        self._world = process.machine.world
-
-    @property
-    def connected(self) -> bool:
-        """A connection that is cut shows so only by its silence."""
-        return True
-
-    def send_urgent(self, channel: int, payload: bytes) -> None:
-        """As Link.send_urgent."""
-        self._world.send(self._process, self._target, channel, payload)
-
-    send_bulk = send_urgent
-
-    def send_request(self, channel: int, payload: bytes) -> bool:
-        """As Link.send_request."""
-        return self._world.send(self._process, self._target, channel, payload)
-
-
-class SimPeers:
-    """The links of one process; `raft/host.py`'s Peers."""
-
-    def __init__(self, process: "Process") -> None:
-        self._process = process
-        self.links: dict[str, SimLink] = {}
-
-    def update_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
-        """Links to these and no other."""
-        for gone in [member for member in self.links if member not in peers]:
-            del self.links[gone]
-        for member in peers:
-            self.heard_from(member)
-
-    def heard_from(self, member: str) -> None:
-        """Whoever is heard can be answered."""
-        if member not in self.links:
-            self.links[member] = SimLink(self._process, member)
-
-
 class Process:
     """One life of a member: its scheduler, disk queue and links, and the node that runs on them."""
 
@@ -148,9 +101,9 @@ class Process:
         self.uuid = ""
         self.known: dict[str, str] = {}
         """Other members' data, by id: the uuid under which it was first met."""
-        self.met: dict[tuple[str, int], None] = {}
-        """Lives of others with which a connection was made."""
-        self.peers = SimPeers(self)
+        self.met: dict[Process, None] = {}
+        """Processes whose handshake was accepted."""
+        self.peers = SimPeers(machine.world.transport, self)
         self.disk = SimDiskQueue(
             machine.world.loop,
             machine._rng,
@@ -160,6 +113,7 @@ class Process:
             lambda error: machine.world.disk_failed(self, error),
         )
         self.node: RaftNode
+        self.watch: Watch
         self.learned: Callable[[str, str], None]
         """Told of another's data: its id and uuid, to be remembered."""
         self._turn_ns = turn_ns

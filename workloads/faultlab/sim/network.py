@@ -41,6 +41,7 @@ class Network:
         self._channels: dict[tuple[str, str], Channel] = {}
         self.loss = options.loss
         """The share of frames lost at the moment."""
+        self._orderly = not options.reorder and not options.duplicate
 
     def channel(self, source: str, target: str) -> Channel:
         """The link from one machine to another; its mean delay is drawn when it is first asked for."""
@@ -51,30 +52,34 @@ class Network:
             channel = self._channels[(source, target)] = Channel(delay_ns)
         return channel
 
-    def arrivals(self, source: str, target: str, repeatable: bool) -> list[int]:
+    def arrivals(self, channel: Channel, repeatable: bool) -> tuple[int, ...]:
         """When a frame sent now arrives: never, once, or (if it may be repeated) twice."""
-        options, rng = self._options, self._rng
-        chance = rng.random()
-        if chance < self.loss:
-            return []
-        first = self._arrival(self.channel(source, target))
-        if repeatable and chance > 1 - options.duplicate:
-            return [first, first + int(options.delay_ns * 8 * rng.random())]
-        return [first]
-
-    def _arrival(self, channel: Channel) -> int:
-        options, rng, now = self._options, self._rng, self._loop.now
+        random = self._rng.random
         delay = channel.delay_ns * channel.slowed
-        chance = rng.random()
-        if chance < options.reorder:
+        share = random()
+        arrival = self._loop.now + int(delay * (0.5 + share))
+        if self._orderly:
+            if arrival <= channel.last_arrival:
+                arrival = channel.last_arrival + 1
+            if arrival < channel.clogged_until:
+                arrival = channel.clogged_until
+            channel.last_arrival = arrival
+            return () if self.loss and random() < self.loss else (arrival,)
+        return self._unorderly(channel, arrival, delay, repeatable)
+
+    def _unorderly(self, channel: Channel, arrival: int, delay: float, repeatable: bool) -> tuple[int, ...]:
+        options, random = self._options, self._rng.random
+        if random() < self.loss:
+            return ()
+        if random() < options.reorder:
             # Takes a long way round, and neither waits for those before nor holds up those behind.
-            return now + int(delay * (1 + 10 * rng.random()))
-        # The rest of the same draw is uniform again.
-        share = (chance - options.reorder) / (1 - options.reorder)
-        arrival = now + int(delay * (0.5 + share))
-        arrival = max(arrival, channel.last_arrival + 1, channel.clogged_until)
-        channel.last_arrival = arrival
-        return arrival
+            arrival += int(delay * 10 * random())
+        else:
+            arrival = max(arrival, channel.last_arrival + 1, channel.clogged_until)
+            channel.last_arrival = arrival
+        if repeatable and random() < options.duplicate:
+            return (arrival, arrival + int(options.delay_ns * 8 * random()))
+        return (arrival,)
 
     def hears(self, target: str, source: str) -> bool:
         """Whether frames from `source` get through to `target` at the moment."""

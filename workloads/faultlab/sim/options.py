@@ -163,7 +163,7 @@ def draw_options(rng: Random) -> Options:
     """The options of a seed, from its stream `options`."""
     members = rng.choices((1, 2, 3, 4, 5, 6, 7), (4, 4, 32, 8, 36, 6, 10))[0]
     election_ns = rng.choice((60, 100, 150, 250)) * MS
-    election_ticks = rng.randint(8, 14)
+    election_ticks = rng.randint(7, 11)
     check_quorum = rng.random() < 0.9
     pre_vote = rng.random() < 0.85
     # A lease needs leaders that step down and followers that stay faithful while they hear theirs.
@@ -176,7 +176,7 @@ def draw_options(rng: Random) -> Options:
         spares=min(2, MAX_MEMBERS - members),
         election_ns=election_ns,
         election_ticks=election_ticks,
-        heartbeat_ticks=rng.randint(1, 3),
+        heartbeat_ticks=rng.randint(1, 2),
         pre_vote=pre_vote,
         check_quorum=check_quorum,
         reads=reads,
@@ -184,7 +184,7 @@ def draw_options(rng: Random) -> Options:
         priorities={f"m{rng.randrange(members)}": 1} if rng.random() < 0.2 else {},
         drift=rng.choice((0.0, 0.01, 0.045)),
         turn_ns=rng.choice((0, 0, election_ns // 200, election_ns // 40)),
-        snapshot_log_bytes=rng.choice((2, 4, 8, 32)) * 1024,
+        snapshot_log_bytes=rng.choice((3, 6, 12, 48)) * 1024,
         snapshot_chunk_bytes=rng.choice((128, 512, 4096)),
         max_inflight_messages=rng.choice((1, 4, 16)),
         max_entries_bytes_per_message=rng.choice((64, 512, 8192)),

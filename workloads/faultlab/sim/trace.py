@@ -5,6 +5,7 @@ event is made as an object only for a sink that asks: most runs want the hash al
 """
 
 import hashlib
+from array import array
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -73,18 +74,21 @@ Trace = Callable[[TraceEvent], None]
 """A sink: called with every event, in the order of time."""
 
 _FLUSH_AT = 4096
+_FRAME_CODES: dict[EventKind, int] = {"sent": 1, "received": 2, "dropped": 3}
 
 
 class Recorder:
     """Takes events in: into the hash, and to the sink if there is one."""
 
-    __slots__ = ("_hash", "_loop", "_parts", "_sink")
+    __slots__ = ("_hash", "_loop", "_numbers", "_parts", "_sink")
 
     def __init__(self, loop: Loop, sink: Trace | None) -> None:
         self._loop = loop
         self._sink = sink
         self._hash = hashlib.blake2b(digest_size=16)
         self._parts: list[str] = []
+        self._numbers = array("q")
+        """Of frames: time, what happened, which frame and how long, since the last flush."""
 
     def note(self, kind: EventKind, member: str = "", other: str = "", **fields: Any) -> None:
         """An event of now; `fields` as in TraceEvent."""
@@ -99,7 +103,7 @@ class Recorder:
         self, kind: EventKind, sender: str, receiver: str, number: int, channel: int, data: bytes
     ) -> None:
         """A frame's event, the commonest by far."""
-        self._parts.append(f"{self._loop.now} {kind} {sender} {receiver} {number} {len(data)}")
+        self._numbers.extend((self._loop.now, _FRAME_CODES[kind], number, len(data)))
         if self._sink is not None:
             self._sink(
                 TraceEvent(
@@ -121,3 +125,5 @@ class Recorder:
     def _flush(self) -> None:
         self._hash.update("\n".join([*self._parts, ""]).encode())
         self._parts.clear()
+        self._hash.update(self._numbers)
+        del self._numbers[:]

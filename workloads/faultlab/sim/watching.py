@@ -64,6 +64,8 @@ class SimWatch(Watch):
     def checkpoint(self, store: KeyValueStore) -> None:
         """After every STATE_STRIDE-th entry."""
         self.observer.state(self.seen, store)
+        if self.keeps_events:
+            super().checkpoint(store)
 
 
 class WatchedStorage:

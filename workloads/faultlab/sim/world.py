@@ -9,11 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faultlab.contract.member import PeerAddress, RaftConfig
-from faultlab.raft.configuration import name_of
 from faultlab.raft.errors import RaftError
-from faultlab.raft.forwarding import REQUEST_CHANNEL
 from faultlab.raft.identity import IdentityRefused, choose_identity, first_configuration
-from faultlab.raft.node import RAFT_CHANNEL
 from faultlab.raft.rules import Rule
 from faultlab.raft.storage.errors import StorageError
 from faultlab.runtime.resp.handler import Kind, Slot
@@ -29,6 +26,7 @@ from .options import Options
 from .safety import Safety
 from .streams import Streams
 from .trace import Recorder, Trace
+from .transport import Transport
 
 CLUSTER = "simulated"
 DATA_DIR = Path("/data")
@@ -57,6 +55,7 @@ class SimWorld:
         self.safety = Safety(self._violated)
         self.observer = Observer(self.safety, self.marks, self.recorder)
         self.network = Network(self.loop, streams.network, options.network)
+        self.transport = Transport(self)
         self.machines = {name: self._machine(name) for name in options.machines}
         self.new_cluster = True
         """Whether an empty disk is that of a cluster's first start."""
@@ -66,7 +65,6 @@ class SimWorld:
         """Called with machine and id when a member must not come back under its id."""
         self.on_ended: Callable[[str], object] = _nobody_cares
         """Called with the machine when a process has ended by itself."""
-        self._frames = 0
 
     # Members.
 
@@ -173,60 +171,8 @@ class SimWorld:
 
     # What machines call.
 
-    def send(self, process: Process, target: str, channel: int, payload: bytes) -> bool:
-        """As World.send."""
-        if process.ended:
-            return False
-        self._frames += 1
-        number = self._frames
-        source, to = process.machine.name, name_of(target)
-        if to not in self.machines:
-            return False
-        self.recorder.frame("sent", source, to, number, channel, payload)
-        repeatable = channel == RAFT_CHANNEL
-        if channel == REQUEST_CHANNEL:
-            self.marks.reach("request forwarded")
-        arrivals = self.network.arrivals(source, to, repeatable)
-        if not arrivals:
-            self.recorder.frame("dropped", source, to, number, channel, b"")
-        receiver = self.machines[to].process
-        life = 0 if receiver is None else receiver.life
-        for when in arrivals:
-            self.loop.at(when, self._arrive, process, target, life, number, channel, payload)
-        return True
-
-    def _arrive(
-        self, sender: Process, target: str, life: int, number: int, channel: int, payload: bytes
-    ) -> None:
-        source, to = sender.machine.name, name_of(target)
-        process = self.machines[to].process
-        if (
-            process is None
-            or process.id != target
-            or not self.network.hears(to, source)
-            or (channel != RAFT_CHANNEL and (process.life != life or sender.ended))
-            or not self._introduced(sender, process)
-        ):
-            self.recorder.frame("dropped", source, to, number, channel, b"")
-            return
-        self.recorder.frame("received", source, to, number, channel, b"")
-        process.enter(process.node.received, sender.id, channel, payload)
-
-    def _introduced(self, sender: Process, receiver: Process) -> bool:
-        """The handshake of the peers' connections: data under another uuid than before is refused."""
-        meeting = (sender.id, sender.life)
-        if meeting in receiver.met:
-            return True
-        known = receiver.known.setdefault(sender.id, sender.uuid)
-        if known != sender.uuid:
-            self.loop.after(1, self._refused, sender)
-            return False
-        receiver.met[meeting] = None
-        receiver.peers.heard_from(sender.id)
-        receiver.learned(sender.id, sender.uuid)
-        return True
-
-    def _refused(self, process: Process) -> None:
+    def refused_by_peer(self, process: Process) -> None:
+        """Another member knows this one's id under other data."""
         if not process.ended:
             self.marks.reach("wiped member refused")
             self.end(process.machine.name, power=False, why="refused by a peer: its data was lost")
