@@ -46,7 +46,7 @@ def _timeline(operations: Sequence[Mapping[str, Any]]) -> str:
         x2 = WIDTH - RIGHT if end is None else max(x1 + 3, x(int(end)))
         who = f"client {op['process']} at {op.get('member') or '?'}"
         parts.append(element("text", who, class_="tick", x=LEFT - 10, y=y + 16, text_anchor="end"))
-        kind = "open" if end is None else ("write-op" if op["f"] in ("write", "cas") else "read-op")
+        kind = "open" if end is None else ("read-op" if op["f"] == "read" else "write-op")
         parts.append(
             element("rect", class_=f"op {kind}", x=x1, y=y + 2, width=x2 - x1, height=ROW - 10, rx=3)
         )
@@ -70,6 +70,8 @@ def describe(op: Mapping[str, Any]) -> str:
         said = f"{op['f']} → {op.get('result') if op.get('result') is not None else 'nothing'}"
     elif op["f"] == "cas" and isinstance(asked, Sequence) and len(asked) == 2:
         said = f"cas {asked[0]} → {asked[1]}"
+    elif op["f"] == "incr":
+        said = "incr" if op.get("result") is None else f"incr → {op['result']}"
     else:
         said = f"{op['f']} {asked}"
     return said if op["outcome"] == "ok" else f"{said} ({'unknown' if op['outcome'] == 'info' else 'failed'})"
