@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from faultlab import __version__
-from faultlab_cli import sim
+from faultlab_cli import sim, wal
 from faultlab_cli.errors import CliError
 from faultlab_cli.options import (
     DEFAULT_LAB_NAMESPACE,
@@ -19,6 +19,7 @@ from faultlab_cli.options import (
     LabNamespace,
     Namespace,
     Out,
+    RunWorldOption,
     WorldOption,
 )
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(sim.app, name="sim")
+app.add_typer(wal.app, name="wal")
 console = Console()
 errors = Console(stderr=True)
 
@@ -42,7 +44,11 @@ def run(
     scenario: Annotated[Path, typer.Argument(help="A file with one Scenario.")],
     namespace: Namespace = None,
     out: Out = None,
-    world: WorldOption = None,
+    world: RunWorldOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of a simulation (default: the scenario's own, else 1)."),
+    ] = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     lab_namespace: LabNamespace = DEFAULT_LAB_NAMESPACE,
@@ -53,7 +59,13 @@ def run(
     from faultlab_cli.run import load_scenario, namespace_for, run_scenario
 
     document = load_scenario(scenario)
-    with where.held(world, kubeconfig, context, console) as kube:
+    if where.is_simulation(world, seed, kubeconfig, context):
+        from faultlab_cli.simulated.run import simulate_scenario
+
+        raise typer.Exit(
+            simulate_scenario(document, namespace=namespace, out=out, seed=seed, console=console)
+        )
+    with where.held(where.cluster(world), kubeconfig, context, console) as kube:
         place = namespace_for(document, namespace, kube.namespace)
         operator = OperatorPod(kube, lab_namespace)
         code = run_scenario(kube, document, namespace=place, out=out, console=console, operator=operator)
