@@ -55,6 +55,7 @@ class SetFlags(IntEnum):
 NOT_AN_INTEGER = error_line("ERR value is not an integer or out of range")
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _INT64_DIGITS = 20
+_ZERO = b"0"[0]
 
 Prepared = bytes | str
 """A command's encoding, or an error line."""
@@ -111,9 +112,8 @@ def unwrap(spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[byte
     """
     if spec.name != "REQ":
         return spec, args
-    name = args[3].decode("latin-1").upper()
-    inner = COMMANDS.get(name)
-    if inner is None or inner.name not in _IN_REQ:
+    inner = _IN_REQ.get(args[3]) or _IN_REQ.get(args[3].upper())
+    if inner is None:
         shown = args[3][:64].decode("utf-8", "replace")
         return error_line(f"ERR REQ takes a write, which '{shown}' is not; send anything else by itself")
     if not inner.admits(len(args) - 3):
@@ -234,6 +234,8 @@ def _prepare_req(args: list[bytes]) -> Prepared:
 
 
 def _positive(text: bytes) -> int | None:
+    if text.isdigit() and text[0] != _ZERO and len(text) < _INT64_DIGITS - 1:
+        return int(text)
     number = parse_integer(text)
     return number if number is not None and number > 0 else None
 
@@ -258,7 +260,6 @@ _PREPARE: dict[str, Callable[[list[bytes]], Prepared]] = {
     "SESSION": _prepare_session,
     "REQ": _prepare_req,
 }
-_IN_REQ = frozenset({"SET", "DEL", "INCR", "INCRBY", "DECR", "DECRBY", "CAS", "MSET", "RPUSH"})
 
 _WRITE = ("write", "denyoom")
 _READ = ("readonly",)
@@ -307,3 +308,10 @@ COMMANDS = MappingProxyType(
     }
 )
 """By upper-case name."""
+
+_IN_REQ = {
+    spec.name.encode(): spec
+    for spec in COMMANDS.values()
+    if spec.kind is Kind.WRITE and spec.name not in ("SESSION", "REQ")
+}
+"""What REQ takes."""
