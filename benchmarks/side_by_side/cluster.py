@@ -93,7 +93,7 @@ class Cluster:
 
     def transfer(self, leader: int, to: int) -> None:
         """Asks the leader to hand over."""
-        raise BenchmarkError(f"{self.system} has no leadership transfer")
+        raise BenchmarkError(f"{self.system} cannot hand over, from {leader} to {to}")
 
     # What all have in common.
 

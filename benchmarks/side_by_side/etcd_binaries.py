@@ -44,8 +44,9 @@ def _build(name: str, package: str, cache: Path) -> None:
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if go is None:
         raise BenchmarkError(
-            f"{name} of etcd {VERSION} is not in PATH, and neither is go to build it: install Go 1.25 or later,"
-            f" or put etcd's etcd, etcdctl and benchmark {VERSION} into PATH, or leave etcd out (--without etcd)"
+            f"{name} of etcd {VERSION} is not in PATH, and neither is go to build it. Install Go 1.25 or"
+            f" later, or put etcd, etcdctl and benchmark {VERSION} into PATH, or leave etcd out"
+            " (--without etcd)"
         )
     print(f"building {name} {VERSION} from {package}, once, into {cache}", file=sys.stderr, flush=True)
     module = cache / "modules" / name

@@ -1,14 +1,13 @@
 """What grows: a long log at the start, memory with keys, throughput with members and with values."""
 
 import contextlib
+import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-
-from faultlab.contract.member import RaftConfig
 
 from .cluster import Cluster, ClusterFactory
 from .etcd_cluster import EtcdCluster
@@ -35,9 +34,7 @@ class Replay(msgspec.Struct, frozen=True, rename="camel"):
 
 def replay(directory: Path, entries: int) -> Replay:
     """A member alone writes `entries` entries, none of which a snapshot replaces, and is started again."""
-    has_snapshots = "snapshot_log_bytes" in RaftConfig.__struct_fields__
-    cluster = FaultlabCluster(directory, 1, settings=_NEVER_COMPACTED if has_snapshots else {})
-    with cluster:
+    with FaultlabCluster(directory, 1, settings=_NEVER_COMPACTED) as cluster:
         host, port = cluster.client_address(0)
         command = ["redis-benchmark", "-h", host, "-p", str(port), "-c", "16", "-P", "64", "-n", str(entries)]
         command += ["-r", str(KEY_SPACE), "-q", "SET", "key:__rand_int__", "x" * 64]
@@ -45,8 +42,6 @@ def replay(directory: Path, entries: int) -> Replay:
         if "Error" in run.stdout:
             raise BenchmarkError(f"could not fill the log: {run.stdout[-500:]}")
         cluster.stop(0)
-        data = cluster.directory / "data-0"
-        log_bytes = sum(file.stat().st_blocks * 512 for file in data.rglob("*") if file.is_file())
         begun = time.monotonic()
         cluster.start(0)
 
@@ -57,6 +52,7 @@ def replay(directory: Path, entries: int) -> Replay:
 
         await_that(replayed, f"the replay of {entries} entries", _REPLAY_TIMEOUT_S, pause_s=0.01)
         taken_s = time.monotonic() - begun
+        log_bytes = (cluster.status(0) or {}).get("logBytes", 0)
         return Replay(entries, log_bytes / 2**20, taken_s, cluster.resident_mb()[0])
 
 
@@ -80,8 +76,6 @@ def _fill(cluster: Cluster, keys: int) -> None:
 
 def _fill_resp(cluster: Cluster, keys: int) -> None:
     """Each key once, 500 at a time; redis-benchmark has only random keys."""
-    import socket
-
     address = cluster.client_address(cluster.await_leader())
     with socket.create_connection(address, 30) as connection, connection.makefile("rb") as replies:
         for first in range(0, keys, 500):

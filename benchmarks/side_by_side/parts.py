@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 
 from . import etcd_binaries, failover, growth, partition, targets
-from .cluster import ClusterFactory, Timing
+from .cluster import Cluster, ClusterFactory, Timing
 from .etcd_cluster import EtcdCluster
 from .faultlab_cluster import FaultlabCluster, default_timing
 from .load import LoadDriver, Round, Workload
@@ -45,6 +45,15 @@ class Options(msgspec.Struct, frozen=True):
     rounds: int
     steady_s: float
     without: tuple[str, ...]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One cluster whose leader is taken away again and again."""
+
+    what: str
+    system: str
+    timing: Timing | None
+    rounds: int
 
 
 class Run:
@@ -129,45 +138,36 @@ class Run:
 
     def _measure_kill(self) -> None:
         times = {}
-        for what, make, rounds in self._failovers():
-            with make(self._directory) as cluster:
-                times[f"kill: {what}"] = failover.after_kill(
-                    cluster, rounds, random.Random(rounds), self._say
-                )
+        for case in self._failovers():
+            with self._make_timed(case) as cluster:
+                rng = random.Random(case.rounds)
+                times[f"kill: {case.what}"] = failover.after_kill(cluster, case.rounds, rng, self._say)
         self._keep_times("kill", times)
         self.verdicts += targets.kill_verdicts(times[f"kill: {self._ours()}"])
 
     def _measure_partition(self) -> None:
         times = {}
-        for what, make, rounds in self._failovers():
-            options = []
-            system, timing = _system_and_timing(make)
-            if timing is not None:
-                options = [
-                    "--election-ms",
-                    str(timing.election_ms),
-                    "--heartbeat-ms",
-                    str(timing.heartbeat_ms),
-                ]
-            options += ["--binaries", json.dumps(self._binaries)]
-            times[f"partition: {what}"] = partition.inside_namespaces(
-                system, self._directory, options, rounds
+        for case in self._failovers():
+            options = ["--binaries", json.dumps(self._binaries)]
+            if case.timing is not None:
+                options += ["--election-ms", str(case.timing.election_ms)]
+                options += ["--heartbeat-ms", str(case.timing.heartbeat_ms)]
+            times[f"partition: {case.what}"] = partition.inside_namespaces(
+                case.system, self._directory, options, case.rounds
             )
         self._keep_times("partition", times)
 
-    def _failovers(self) -> list[tuple[str, "partial[Any]", int]]:
+    def _failovers(self) -> list[Case]:
         """What to take the leader from: ours, etcd at the same timeouts, etcd as it comes (fewer rounds)."""
         ours, rounds = self._timing, self._options.rounds
-        plan: list[tuple[str, partial[Any], int]] = [
-            (self._ours(), partial(FaultlabCluster, timing=ours), rounds)
-        ]
+        cases = [Case(self._ours(), "faultlab", ours, rounds)]
         if "etcd" in self._makers:
-            etcd = partial(EtcdCluster, binaries=self._binaries)
-            plan.append(
-                (f"etcd {ours.election_ms}/{ours.heartbeat_ms} ms", partial(etcd, timing=ours), rounds)
-            )
-            plan.append(("etcd 1000/100 ms (its defaults)", partial(etcd, timing=None), max(1, rounds // 5)))
-        return plan
+            cases.append(Case(f"etcd {ours.election_ms}/{ours.heartbeat_ms} ms", "etcd", ours, rounds))
+            cases.append(Case("etcd 1000/100 ms (its defaults)", "etcd", None, max(1, rounds // 5)))
+        return cases
+
+    def _make_timed(self, case: Case) -> Cluster:
+        return self._makers[case.system](self._directory, timing=case.timing)
 
     def _ours(self) -> str:
         return f"faultlab {self._timing.election_ms}/{self._timing.heartbeat_ms} ms (defaults)"
@@ -233,10 +233,6 @@ class Run:
 def _pysyncobj_can(workload: Workload) -> bool:
     """It has no linearizable reads, and stays at some hundred writes a second however many ask."""
     return workload.kind == "write" and workload.value_bytes == 64
-
-
-def _system_and_timing(make: "partial[Any]") -> tuple[str, Timing | None]:
-    return make.func.system, make.keywords["timing"]
 
 
 def _as_document(measured: Round) -> dict[str, Any]:

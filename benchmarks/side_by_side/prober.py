@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import msgspec
 
@@ -68,7 +69,7 @@ class Prober:
         times = sorted(success.done_s for success in self.successes)
         before = max((at for at in times if at <= since_s), default=since_s)
         times = [before, *(at for at in times if at > since_s)]
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0)
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
     async def _until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s

@@ -39,7 +39,7 @@ class Cell(msgspec.Struct, frozen=True):
 
     def median(self, field: str) -> float:
         """The median over the rounds of one of their numbers."""
-        return statistics.median(getattr(r, field) for r in self.counted or self.rounds)
+        return float(statistics.median(getattr(r, field) for r in self.counted or self.rounds))
 
 
 Loads = Mapping[Workload, Mapping[str, Sequence[Round]]]
