@@ -16,6 +16,14 @@ class World(StrEnum):
     kubernetes = "kubernetes"
 
 
+class RunWorld(StrEnum):
+    """What `--world` takes where a scenario is run."""
+
+    embedded = "embedded"
+    kubernetes = "kubernetes"
+    simulation = "simulation"
+
+
 Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="The namespace (default: the context's, else faultlab)."),
@@ -25,6 +33,14 @@ WorldOption = Annotated[
     typer.Option(
         "--world",
         help="The embedded world of this machine (the default), or the cluster of the current kube context.",
+    ),
+]
+RunWorldOption = Annotated[
+    RunWorld | None,
+    typer.Option(
+        "--world",
+        help="The embedded world of this machine (the default), the cluster of the current kube context, or "
+        "a simulation in virtual time.",
     ),
 ]
 Context = Annotated[

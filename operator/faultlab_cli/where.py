@@ -8,7 +8,7 @@ from rich.console import Console
 
 from faultlab_cli.errors import CliError
 from faultlab_cli.kube import Kube, connect
-from faultlab_cli.options import World
+from faultlab_cli.options import RunWorld, World
 
 EMBEDDED_ORIGIN = "the embedded world"
 
@@ -21,6 +21,25 @@ def chosen(world: World | None, kubeconfig: Path | None, context: str | None) ->
             f"--world embedded and {' and '.join(options)} mean different clusters: leave one of them out"
         )
     return world or (World.kubernetes if options else World.embedded)
+
+
+def is_simulation(
+    world: RunWorld | None, seed: int | None, kubeconfig: Path | None, context: str | None
+) -> bool:
+    """Whether no cluster is meant at all; raises CliError for options that contradict it, or need it."""
+    if world is not RunWorld.simulation:
+        if seed is not None:
+            raise CliError("--seed is of a simulation: add --world simulation, or write spec.seed")
+        return False
+    options = [f"--{name}" for name, given in (("kubeconfig", kubeconfig), ("context", context)) if given]
+    if options:
+        raise CliError(f"--world simulation has no cluster: leave {' and '.join(options)} out")
+    return True
+
+
+def cluster(world: RunWorld | None) -> World | None:
+    """The same choice without the simulation."""
+    return None if world is None else World(world.value)
 
 
 @contextlib.contextmanager

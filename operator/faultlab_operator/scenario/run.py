@@ -99,7 +99,7 @@ class Run:
             phases=progress.phases,
             faults=faults,
             members=members,
-            client_sides=_sides(scenario, faults, members[scenario.spec.load.system.name]),
+            client_sides=client_sides_of(scenario, faults, members[scenario.spec.load.system.name]),
             reasons=progress.reasons,
             load_started_at=self.load_started_at,
             history_complete=self.history_complete,
@@ -150,9 +150,10 @@ class Run:
         return versions
 
 
-def _sides(
+def client_sides_of(
     scenario: Scenario, faults: tuple[FaultRecord, ...], members: tuple[str, ...]
 ) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """By fault, the sets of members that clients were to reach; `members` are those of the loaded system."""
     by_name = {fault.name: fault for fault in faults}
     sides = {}
     for index, entry in enumerate(scenario.spec.timeline):

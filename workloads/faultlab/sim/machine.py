@@ -111,6 +111,7 @@ class Process:
             machine.job_ns,
             self.enter,
             lambda error: machine.world.disk_failed(self, error),
+            lambda error: machine.world.broke(self, error),
         )
         self.node: RaftNode
         self.watch: Watch
