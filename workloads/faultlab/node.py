@@ -53,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     raft.add_argument(
         "--listen", default="0.0.0.0", metavar="ADDRESS", help="address to listen on (default: %(default)s)"
     )
+    raft.add_argument(
+        "--replace",
+        action="store_true",
+        help="this member has lost its data: have the leader replace it, and start under the new id",
+    )
     return parser
 
 
@@ -64,11 +69,14 @@ def _run_raft(arguments: argparse.Namespace) -> None:
     from faultlab.raft.errors import RaftError
     from faultlab.raft.identity import IdentityRefused
     from faultlab.raft.member import RaftMember
+    from faultlab.raft.replacing import replace
     from faultlab.raft.storage.errors import DamagedLog
     from faultlab.runtime.process import log_to_stderr, run
 
     log_to_stderr()
     try:
+        if arguments.replace:
+            config = replace(config, arguments.member)
         run(lambda: RaftMember(config, arguments.member, arguments.listen))
     except (DamagedLog, IdentityRefused) as error:
         sys.exit(_complain(error, EXIT_DATA))

@@ -103,6 +103,7 @@ class Cluster:
         """As the operator would write them into the configuration."""
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
+    program = (sys.executable, "-c", PROGRAM)
     wait_for = staticmethod(wait_for)
 
     def address(self, index: int) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class Cluster:
             with (self.directory / f"{index}.log").open("ab") as log:
                 options = ["--config", str(self.config_path(index)), "--member", f"demo-{index}", *arguments]
                 self.processes[index] = subprocess.Popen(
-                    [sys.executable, "-c", PROGRAM, "raft", *options, "--listen", "127.0.0.1"], stderr=log
+                    [*self.program, "raft", *options, "--listen", "127.0.0.1"], stderr=log
                 )
 
     def signal(self, index: int, number: signal.Signals) -> None:
