@@ -8,8 +8,13 @@ promises (paper, figure 3) and notes every breach in `violations`.
 import heapq
 import itertools
 import random
+import zlib
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
+from operator import attrgetter
+
+import msgspec
 
 from faultlab.raft.config import CoreConfig
 from faultlab.raft.configuration import Configuration
@@ -20,32 +25,48 @@ from faultlab.raft.ready import CoreEvent, Ready
 
 TICK_MS = 10
 
+_index = attrgetter("index")
+
 
 class Host:
-    """One member: its core, its disk, and what it has applied in this life."""
+    """One member: its core, its disk, and what it has applied in this life.
 
-    def __init__(self, cluster: "Cluster", name: str) -> None:
+    Its snapshot file is the list of all entries applied, so that nothing that was chosen is ever forgotten.
+    """
+
+    def __init__(self, cluster: "Cluster", name: str, bootstrap: Configuration) -> None:
         self.cluster = cluster
         self.name = name
         self.disk_hard = HardState()
         self.disk_entries: list[Entry] = []
+        self.disk_snapshot = SnapshotMeta(configuration=bootstrap)
+        self.files: dict[int, bytes] = {0: _write([])}
+        """Of the two latest snapshots."""
         self.up = False
         self.life = 0
+        self.rate = 1.0
+        self.rate_since = self.clock_then = cluster.now
         self.start()
 
     def start(self) -> None:
         self.up = True
         self.life += 1
-        self.applied: list[Entry] = []
+        self.applied = _read(self.files[self.disk_snapshot.index])
+        self.incoming = b""
         self.unsynced: deque[Ready] = deque()
         self.raft = Raft(
             self.cluster.config(self.name),
             self.disk_hard,
-            SnapshotMeta(configuration=Configuration(self.cluster.names)),
+            self.disk_snapshot,
             list(self.disk_entries),
             self.cluster.rng,
-            self.cluster.clock_ns,
+            self.clock_ns,
         )
+
+    def clock_ns(self) -> int:
+        """Its own clock, which may go at another rate than the world's."""
+        now, then = self.cluster.now, self.rate_since
+        return int((self.clock_then + (now - then) * self.rate) * 1e6)
 
     def crash(self) -> None:
         self.up = False
@@ -56,11 +77,20 @@ class Host:
         cluster = self.cluster
         while self.up and self.raft.has_ready():
             ready = self.raft.ready()
+            for chunk in ready.received:
+                self.incoming = self.incoming[: chunk.offset] + chunk.data
+            if ready.snapshot is not None:
+                assert zlib.crc32(self.incoming) == ready.snapshot.checksum
+                self.files[ready.snapshot.index] = self.incoming
+                self.applied = _read(self.incoming)
             cluster.note(self, ready)
-            for entry in ready.committed:
-                self.applied.append(entry)
+            self.applied += ready.committed
             for message in ready.messages:
                 cluster.send(message)
+            for request in ready.chunks:
+                data = self.files.get(request.meta.index)
+                if data is not None:
+                    cluster.send(request.message(data[request.offset : request.offset + request.length]))
             self.unsynced.append(ready)
             life = self.life
             cluster.after(cluster.rng.uniform(*cluster.sync_ms), lambda life=life: self.synced(life))
@@ -70,8 +100,12 @@ class Host:
         if life != self.life or not self.unsynced:
             return
         ready = self.unsynced.popleft()
+        if ready.snapshot is not None:
+            self._keep(ready.snapshot)
+            self.disk_entries = []
         if ready.entries:
-            del self.disk_entries[ready.entries[0].index - 1 :]
+            first = ready.entries[0].index
+            del self.disk_entries[bisect_left(self.disk_entries, first, key=_index) :]
             self.disk_entries += ready.entries
         if ready.hard_state is not None:
             self.disk_hard = ready.hard_state
@@ -80,6 +114,26 @@ class Host:
         if ready.entries:
             self.raft.persisted(ready.entries[-1].index, ready.entries[-1].term)
         self.work()
+
+    def take_snapshot(self, tail: int = 0) -> None:
+        """Has a durable snapshot of all it has applied, and forgets the log but for a tail."""
+        if not self.applied or self.applied[-1].index <= self.disk_snapshot.index:
+            return
+        last = self.applied[-1]
+        data = self.files[last.index] = _write(self.applied)
+        configuration = self.raft.configuration_at(last.index)
+        meta = SnapshotMeta(last.index, last.term, configuration, len(data), zlib.crc32(data))
+        self._keep(meta)
+        self.raft.compact(meta, last.index - tail)
+        first_kept = bisect_left(self.disk_entries, self.raft.first_index, key=_index)
+        del self.disk_entries[:first_kept]
+        self.work()
+
+    def _keep(self, meta: SnapshotMeta) -> None:
+        if meta.index > self.disk_snapshot.index:
+            self.disk_snapshot = meta
+            for index in sorted(self.files)[:-2]:
+                del self.files[index]
 
 
 class Cluster:
@@ -93,11 +147,12 @@ class Cluster:
         delay_ms: tuple[float, float] = (0.5, 2),
         sync_ms: tuple[float, float] = (0.5, 2),
         drop: float = 0.0,
+        duplicate: float = 0.0,
         **settings: object,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
-        self.delay_ms, self.sync_ms, self.drop = delay_ms, sync_ms, drop
+        self.delay_ms, self.sync_ms, self.drop, self.duplicate = delay_ms, sync_ms, drop, duplicate
         self.names = tuple(f"m{i}" for i in range(size))
         self._settings = {"election_ticks": 50, "heartbeat_ticks": 5, **settings}
         self.now = 0.0
@@ -114,17 +169,26 @@ class Cluster:
         self.answers: dict[int, int] = {}
         self.lost: set[int] = set()
         self._context = itertools.count(1)
-        self.hosts = {name: Host(self, name) for name in self.names}
+        self.hosts: dict[str, Host] = {}
         for name in self.names:
-            self.after(self.rng.uniform(0, TICK_MS), lambda name=name: self._tick(name))
+            self.add_host(name, Configuration(self.names))
+
+    def add_host(self, name: str, bootstrap: Configuration | None = None) -> Host:
+        """A member that starts: one of the first, or (without `bootstrap`) one that waits to be added."""
+        host = self.hosts[name] = Host(self, name, bootstrap or Configuration())
+        self.after(self.rng.uniform(0, TICK_MS), lambda: self._tick(name))
+        return host
 
     def config(self, name: str) -> CoreConfig:
         return CoreConfig(id=name, **self._settings)  # type: ignore[arg-type]
 
     # Time.
 
-    def clock_ns(self) -> int:
-        return int(self.now * 1e6)
+    def slow(self, host: Host, rate: float) -> None:
+        """That member's clock and ticks go at this rate from now on."""
+        host.clock_then = host.clock_ns() / 1e6
+        host.rate_since = self.now
+        host.rate = rate
 
     def after(self, delay_ms: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (self.now + delay_ms, next(self._order), action))
@@ -149,15 +213,18 @@ class Cluster:
         if host.up:
             host.raft.tick()
             host.work()
-        self.after(TICK_MS, lambda: self._tick(name))
+        self.after(TICK_MS / host.rate, lambda: self._tick(name))
 
     # Network.
 
     def send(self, message: Message) -> None:
         if (message.sender, message.to) in self.cut or self.rng.random() < self.drop:
             return
+        self.sent.append(message)
         wire = encode([message])
         self.after(self.rng.uniform(*self.delay_ms), lambda: self._deliver(wire))
+        if self.duplicate and self.rng.random() < self.duplicate:
+            self.after(self.rng.uniform(*self.delay_ms), lambda: self._deliver(wire))
 
     def _deliver(self, wire: bytes) -> None:
         for message in decode(wire):
@@ -170,7 +237,7 @@ class Cluster:
         """Only members of one group hear each other."""
         sets = [set(group) for group in groups]
         self.cut = {
-            (a, b) for a in self.names for b in self.names if not any(a in one and b in one for one in sets)
+            (a, b) for a in self.hosts for b in self.hosts if not any(a in one and b in one for one in sets)
         }
 
     def majorities_ring(self) -> None:
@@ -213,6 +280,15 @@ class Cluster:
         host.work()
         return place
 
+    def change(self, host: Host, voters: Iterable[str], learners: Iterable[str] = ()) -> bool:
+        """Asks for other members; whether the change began."""
+        try:
+            host.raft.propose_configuration(Configuration(tuple(voters), (), tuple(learners)))
+        except (NotLeader, Busy):
+            return False
+        host.work()
+        return True
+
     def read(self, host: Host) -> int | None:
         """Asks for a read index; `answers` gets it, and one below what was applied by now is a violation."""
         context = next(self._context)
@@ -249,22 +325,20 @@ class Cluster:
         leaders.add(host.name)
         if len(leaders) > 1:
             self._violate(f"election safety: term {term} has leaders {sorted(leaders)}")
-        log = log_of(host)
+        log = {entry.index: entry for entry in log_of(host)}
         for index, entry in self.chosen.items():
-            if index > len(log) or log[index - 1] != entry:
+            if index >= host.raft.first_index and log.get(index) != entry:
                 self._violate(f"leader completeness: {host.name} leads term {term} without {entry}")
                 break
 
     def check_logs(self) -> None:
         """Log matching: where two logs have the same term at an index, they are the same up to it."""
-        for a, b in itertools.combinations(self.hosts.values(), 2):
-            one, other = log_of(a), log_of(b)
-            agree = next(
-                (i for i in range(min(len(one), len(other)), 0, -1) if one[i - 1].term == other[i - 1].term),
-                0,
-            )
-            if one[:agree] != other[:agree]:
-                self._violate(f"log matching: {a.name} and {b.name} differ below {agree}")
+        logs = {name: {entry.index: entry for entry in log_of(host)} for name, host in self.hosts.items()}
+        for (a, one), (b, other) in itertools.combinations(logs.items(), 2):
+            common = sorted(one.keys() & other.keys())
+            agree = max((i for i in common if one[i].term == other[i].term), default=0)
+            if any(one[i] != other[i] for i in common if i <= agree):
+                self._violate(f"log matching: {a} and {b} differ below {agree}")
 
     def _violate(self, text: str) -> None:
         self.violations.append(f"{self.now:.0f} ms: {text}")
@@ -286,5 +360,13 @@ class Cluster:
 
 
 def log_of(host: Host) -> list[Entry]:
-    """The whole log in memory, synced or not."""
+    """The log in memory, synced or not, as far as it is not compacted."""
     return host.raft._log.range(1, host.raft.last_index)
+
+
+def _write(entries: list[Entry]) -> bytes:
+    return msgspec.msgpack.encode(entries)
+
+
+def _read(data: bytes) -> list[Entry]:
+    return msgspec.msgpack.decode(data, type=list[Entry])

@@ -228,3 +228,13 @@ def test_5_2_a_lost_leader_is_replaced_within_three_election_timeouts(seed: int)
     old.crash()
     cluster.elect()
     assert cluster.now - lost_at < 3 * 500, f"seed {seed}"
+
+
+@pytest.mark.parametrize("pre_vote", [True, False])
+def test_5_4_1_elect_stale_grants_a_vote_to_a_log_that_lacks_entries(pre_vote: bool) -> None:
+    for rule, granted in ((None, False), ("electStale", True)):
+        raft = make(log=(1, 2), break_rule=rule)
+        raft.step(vote_request(5, (1, 1), pre_vote=pre_vote))
+        (answer,) = sent(raft.ready())
+        assert isinstance(answer, VoteResponse)
+        assert answer.granted is granted

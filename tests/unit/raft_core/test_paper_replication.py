@@ -319,3 +319,42 @@ def test_5_3_a_follower_that_was_away_catches_up() -> None:
     cluster.run_until(lambda: away.raft.commit == leader.raft.last_index, within_ms=3000)
     assert [entry.index for entry in away.applied] == list(range(1, leader.raft.last_index + 1))
     assert not cluster.violations
+
+
+def test_payload_bytes_in_flight_are_bounded_too_but_one_append_goes_always() -> None:
+    raft = make(max_inflight_bytes=5, max_entries_bytes_per_message=3)
+    lead(raft)
+    accept(raft, "b", 1)
+    sync(raft)
+    raft.propose([b"aaa", b"bbb", b"ccc", b"dddddddddd"])
+
+    def sent_to_b() -> list[list[int]]:
+        appends = [m for m in sync(raft).messages if isinstance(m, Append) and m.to == "b"]
+        return [[entry.index for entry in m.entries] for m in appends]
+
+    assert sent_to_b() == [[2], [3]]
+    accept(raft, "b", 2)
+    assert sent_to_b() == [[4]]
+    accept(raft, "b", 3)
+    assert sent_to_b() == [[5]], "3 of 5 bytes were in flight"
+    raft.propose([b"e"])
+    accept(raft, "b", 4)
+    assert sent_to_b() == []
+    accept(raft, "b", 5)
+    assert sent_to_b() == [[6]]
+
+
+def test_5_3_append_anywhere_takes_entries_behind_one_that_contradicts_the_leader() -> None:
+    for rule, expected in ((None, [1]), ("appendAnywhere", [1, 3])):
+        raft = make(log=(1,), break_rule=rule)
+        raft.step(append(3, (1, 2), (3,)))
+        assert terms(raft) == expected
+        assert raft.ready().after_persist == [AppendResponse("a", "b", 3, 2, False, 0, 0)] or rule is None
+
+
+def test_5_4_2_commit_old_terms_counts_entries_of_earlier_terms() -> None:
+    raft = make(log=(1, 2), term=2, break_rule="commitOldTerms")
+    lead(raft)
+    for peer in "bc":
+        accept(raft, peer, 2)
+    assert raft.commit == 2

@@ -430,11 +430,14 @@ class Raft:
             self._win()
 
     def _time_out(self) -> None:
-        """The election timer has run out: whoever led is given up, and this member campaigns."""
+        """The election timer has run out: whoever led is given up, and this member campaigns, if it may."""
         state = self._state
         if state.leader is not None:
             self._lose_leader(f"{state.leader} was not heard", self._election.elapsed)
-        self._campaign("preVote" if state.config.pre_vote else "vote")
+        if self._election.may_stand():
+            self._campaign("preVote" if state.config.pre_vote else "vote")
+        else:
+            self._election.restart_timer()
 
     def _take_over(self) -> None:
         """The leader asks this member to campaign now: no pre-vote, no waiting (thesis, 3.10)."""

@@ -77,9 +77,9 @@ class Election:
         self._wait()
 
     def tick(self) -> bool:
-        """One tick without leading; whether it is time to campaign."""
+        """One tick without leading; whether it is time to give the leader up, and to campaign."""
         self._elapsed += 1
-        return self._elapsed >= self._timeout and self.may_stand() and not self._promised()
+        return self._elapsed >= self._timeout and not self._promised()
 
     @property
     def elapsed(self) -> int:
@@ -177,7 +177,7 @@ class Election:
         return self._promise_ns > 0 and self._state.clock_ns() - self._heard_ns < self._promise_ns
 
     def _rank(self) -> int:
-        """How many higher priorities are waited for: of the voters but the leader, whose end this waits for."""
+        """How many higher priorities are waited for; not for that of the leader, which was lost."""
         state = self._state
         self._last_leader = state.leader or self._last_leader
         priorities = state.config.priorities

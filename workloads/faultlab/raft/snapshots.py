@@ -101,11 +101,12 @@ class SnapshotSender:
 class SnapshotReceiver:
     """The snapshot that a follower is being sent."""
 
-    __slots__ = ("_meta", "_next", "_state")
+    __slots__ = ("_meta", "_next", "_state", "_term")
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._meta: SnapshotMeta | None = None
+        self._term = 0
         self._next = 0
 
     def take(self, message: InstallSnapshot) -> None:
@@ -122,9 +123,10 @@ class SnapshotReceiver:
             self._accept(message.sender, meta.index)
             return
         if not self._is_current(meta):
-            if self._meta is not None and meta.index < self._meta.index:
-                return
+            if self._meta is not None and message.term == self._term and meta.index < self._meta.index:
+                return  # Late: this leader has gone on to a newer one. A new leader may have an older.
             self._meta, self._next = meta, 0
+        self._term = message.term
         if message.offset != self._next or (not message.data and meta.size > self._next):
             self._answer(message.sender, meta, rejected=True)
             return

@@ -1,0 +1,373 @@
+"""Reads by the leader's lease: thesis, section 6.4.1."""
+
+import pytest
+
+from faultlab.raft.core import Raft
+from faultlab.raft.messages import (
+    Heartbeat,
+    HeartbeatResponse,
+    ReadIndexRequest,
+    ReadIndexResponse,
+    VoteRequest,
+    VoteResponse,
+)
+
+from .harness import Cluster
+from .single import ELECTION_TICKS, Clock, accept, append, lead, make, sent, sync, time_out, vote_request
+
+LEASE = {"lease": True, "check_quorum": True, "pre_vote": True}
+
+
+def pass_ticks(raft: Raft, clock: Clock, count: float) -> None:
+    """Time passes for the clock and the core alike."""
+    for _ in range(int(count)):
+        clock.pass_ticks(1)
+        raft.tick()
+
+
+def leader(**settings: object) -> tuple[Raft, Clock]:
+    """A leader of five with its no-op committed, and nothing left to hand out."""
+    clock = Clock()
+    raft = make(clock=clock, **{**LEASE, "pre_vote": False, **settings})
+    clock.pass_ticks(ELECTION_TICKS)
+    lead(raft)
+    for peer in "bc":
+        accept(raft, peer, 1)
+    while raft.has_ready():
+        sync(raft)
+    return raft, clock
+
+
+def beat(raft: Raft, *peers: str) -> int:
+    """A heartbeat goes out, and these answer it; its number."""
+    raft.tick()
+    number = next(m.round for m in sync(raft).messages if isinstance(m, Heartbeat))
+    for peer in peers:
+        raft.step(HeartbeatResponse(peer, "a", raft.term, number))
+    return number
+
+
+def reads_at_once(raft: Raft) -> bool:
+    raft.read_index(7)
+    return sync(raft).read_states == [(7, 1)]
+
+
+def test_6_4_1_a_majority_that_answers_a_heartbeat_gives_a_lease() -> None:
+    raft, _ = leader()
+    assert not raft.lease_valid()
+    beat(raft, "b")
+    assert not raft.lease_valid()
+    beat(raft, "b", "c")
+    assert raft.lease_valid()
+    assert reads_at_once(raft)
+
+
+def test_6_4_1_a_lease_counts_from_when_the_heartbeat_went_out_and_lasts_less_than_a_timeout() -> None:
+    raft, clock = leader()
+    number = beat(raft)
+    clock.pass_ticks(5)
+    for peer in "bc":
+        raft.step(HeartbeatResponse(peer, "a", 1, number))
+    clock.pass_ticks(3.9)
+    assert raft.lease_valid()
+    clock.pass_ticks(0.2)
+    assert not raft.lease_valid(), "10 ticks less 10 percent since it went out"
+    assert not reads_at_once(raft)
+
+
+def test_6_4_1_lease_forever_does_not_end() -> None:
+    raft, clock = leader(break_rule="leaseForever")
+    beat(raft, "b", "c")
+    clock.pass_ticks(1000)
+    assert raft.lease_valid()
+
+
+def test_6_4_1_without_the_setting_there_is_no_lease() -> None:
+    raft, _ = leader(lease=False)
+    beat(raft, "b", "c")
+    assert not raft.lease_valid()
+
+
+def test_6_4_1_a_lease_serves_nothing_before_an_entry_of_its_term_is_committed() -> None:
+    clock = Clock()
+    raft = make(clock=clock, log=(1, 1), commit=1, **{**LEASE, "pre_vote": False})
+    clock.pass_ticks(ELECTION_TICKS)
+    lead(raft)
+    beat(raft, "b", "c")
+    assert not raft.lease_valid()
+    raft.read_index(7)
+    assert not sync(raft).read_states
+    for peer in "bc":
+        accept(raft, peer, 3)
+    assert raft.lease_valid()
+    assert sync(raft).read_states == [(7, 3)]
+
+
+def test_6_4_1_a_transfer_ends_the_lease_for_the_rest_of_the_term() -> None:
+    raft, clock = leader()
+    beat(raft, "b", "c")
+    raft.transfer("b")
+    sync(raft)
+    assert not raft.lease_valid()
+    for _ in range(ELECTION_TICKS + 1):
+        clock.pass_ticks(1)
+        beat(raft, "b", "c", "d")
+    assert not raft.transferring
+    assert not raft.lease_valid(), "b may still campaign, and those who hear this leader would vote for it"
+    assert not reads_at_once(raft)
+
+
+def test_6_4_1_a_transfer_that_asked_nobody_yet_leaves_the_lease() -> None:
+    raft, _ = leader()
+    beat(raft, "b", "c")
+    raft.transfer("e")
+    sync(raft)
+    assert raft.lease_valid()
+
+
+def test_6_4_1_a_leader_by_itself_has_its_lease() -> None:
+    cluster = Cluster(1, lease=True)
+    alone = cluster.elect()
+    cluster.run(100)
+    assert alone.raft.lease_valid()
+
+
+def test_6_4_1_other_voters_must_answer_anew() -> None:
+    raft, _ = leader()
+    beat(raft, "b", "c")
+    configuration = raft.configuration
+    raft.propose_configuration(type(configuration)(("a", "x", "y", "z"), (), ()))
+    assert not raft.lease_valid()
+    beat(raft, "b", "c", "x")
+    assert not raft.lease_valid()
+    beat(raft, "b", "c", "x", "y")
+    assert raft.lease_valid()
+
+
+# What the voters do for it.
+
+
+def follower(clock: Clock, **settings: object) -> Raft:
+    """A member that hears leader `b` of term 1 now, and has been up for long."""
+    raft = make(clock=clock, **{**LEASE, **settings})
+    clock.pass_ticks(100)
+    raft.step(append(1, (0, 0)))
+    sync(raft)
+    return raft
+
+
+@pytest.mark.parametrize("pre_vote", [True, False])
+def test_a_voter_counts_on_its_clock_not_in_ticks(pre_vote: bool) -> None:
+    clock = Clock()
+    raft = follower(clock)
+    for _ in range(ELECTION_TICKS + 5):
+        raft.tick()
+    assert raft.role == "follower", "ticks that came in a burst are no time"
+    raft.step(vote_request(2, sender="c", pre_vote=pre_vote))
+    assert not [m for m in sent(sync(raft)) if isinstance(m, VoteResponse) and m.granted]
+    clock.pass_ticks(ELECTION_TICKS)
+    raft.step(vote_request(2, sender="c", pre_vote=pre_vote))
+    assert [m for m in sent(sync(raft)) if isinstance(m, VoteResponse) and m.granted]
+
+
+def test_a_voter_that_has_come_into_a_later_term_keeps_its_promise_too() -> None:
+    clock = Clock()
+    raft = follower(clock)
+    raft.step(HeartbeatResponse("c", "a", 2, 0))
+    assert raft.term == 2
+    sync(raft)
+    raft.step(vote_request(2, sender="c"))
+    assert sent(sync(raft)) == [VoteResponse("a", "c", 2, False, False)]
+
+
+def test_a_member_that_has_just_started_votes_for_nobody_for_an_election_timeout() -> None:
+    clock = Clock()
+    raft = make(clock=clock, term=1, **LEASE)
+    clock.pass_ticks(ELECTION_TICKS - 1)
+    raft.step(vote_request(2, sender="c"))
+    assert not sent(sync(raft))
+    clock.pass_ticks(1)
+    raft.step(vote_request(2, sender="c"))
+    assert sync(raft).after_persist == [VoteResponse("a", "c", 2, True, False)]
+
+
+def test_a_voter_follows_a_transfer_at_once_for_the_leader_has_given_its_lease_away() -> None:
+    clock = Clock()
+    raft = follower(clock)
+    raft.step(VoteRequest("c", "a", 2, 0, 0, False, True))
+    assert sync(raft).after_persist == [VoteResponse("a", "c", 2, True, False)]
+
+
+def test_a_member_whose_clock_has_not_moved_does_not_campaign() -> None:
+    clock = Clock()
+    raft = follower(clock)
+    for _ in range(5 * ELECTION_TICKS):
+        raft.tick()
+    assert raft.role == "follower"
+    clock.pass_ticks(ELECTION_TICKS)
+    time_out(raft)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reads_by_lease_are_never_stale_through_leaders_cut_off_and_crashed(seed: int) -> None:
+    cluster = Cluster(5, seed, lease=True, delay_ms=(0.5, 20))
+    for round_number in range(12):
+        old = cluster.elect()
+        names = [name for name in cluster.names if name != old.name]
+        if round_number % 3 == 2:
+            old.crash()
+        else:
+            cluster.partition([old.name, names[0]], names[1:])
+        for _ in range(100):
+            for host in cluster.hosts.values():
+                if host.up:
+                    cluster.read(host)
+                    cluster.propose(host, b"x")
+            cluster.run(10)
+        cluster.heal()
+        for host in cluster.hosts.values():
+            if not host.up:
+                host.start()
+    assert len(cluster.answers) > 1000
+    assert not cluster.violations, f"seed {seed}"
+
+
+@pytest.mark.parametrize(("rate", "stale"), [(1.0, False), (0.4, True)])
+def test_a_clock_that_is_slower_than_assumed_makes_a_deposed_leader_answer_from_the_past(
+    rate: float, stale: bool
+) -> None:
+    """The leader's clock and ticks stand at `rate`; the others elect a new one meanwhile."""
+    found = False
+    for seed in range(10):
+        cluster = Cluster(3, seed, lease=True, tick_ns=10_000_000)
+        old = cluster.elect()
+        cluster.run(100)
+        cluster.slow(old, rate)
+        cluster.run(300)
+        cluster.partition([old.name], [name for name in cluster.names if name != old.name])
+        for _ in range(300):
+            for host in cluster.hosts.values():
+                cluster.propose(host, b"x")
+                cluster.read(host)
+            cluster.run(10)
+        found = found or bool(cluster.violations)
+    assert found is stale
+
+
+# Follower reads (6.4).
+
+
+def test_6_4_a_follower_asks_its_leader_and_answers_at_the_index_it_is_told() -> None:
+    raft = make()
+    raft.step(append(1, (0, 0), (1,), commit=1))
+    sync(raft)
+    for context in (1, 2):
+        raft.read_index(context)
+    (request,) = sync(raft).messages
+    assert isinstance(request, ReadIndexRequest)
+    assert request.to == "b"
+    raft.read_index(3)
+    assert not sync(raft).messages, "one request at a time"
+    raft.step(ReadIndexResponse("b", "a", 1, request.number, 9))
+    ready = sync(raft)
+    assert ready.read_states == [(1, 9), (2, 9)]
+    (again,) = ready.messages
+    assert isinstance(again, ReadIndexRequest)
+    assert again.number != request.number
+
+
+def test_6_4_a_leader_answers_a_follower_when_a_majority_has_confirmed_it_since() -> None:
+    raft = make()
+    lead(raft)
+    for peer in "bc":
+        accept(raft, peer, 1)
+    sync(raft)
+    raft.step(ReadIndexRequest("b", "a", 1, 77))
+    beats = [m for m in sync(raft).messages if isinstance(m, Heartbeat)]
+    raft.step(HeartbeatResponse("b", "a", 1, beats[0].round))
+    assert not sync(raft).messages
+    raft.step(HeartbeatResponse("c", "a", 1, beats[0].round))
+    ready = sync(raft)
+    assert ready.messages == [ReadIndexResponse("a", "b", 1, 77, 1)]
+    assert not ready.read_states
+
+
+def test_6_4_a_follower_asks_again_for_what_was_not_answered() -> None:
+    raft = make(heartbeat_ticks=3)
+    raft.step(append(1, (0, 0)))
+    raft.read_index(1)
+    requests = [m for m in sync(raft).messages if isinstance(m, ReadIndexRequest)]
+    for _ in range(3):
+        raft.tick()
+    again = [m for m in sync(raft).messages if isinstance(m, ReadIndexRequest)]
+    assert again == requests
+    raft.step(ReadIndexResponse("b", "a", 1, requests[0].number, 4))
+    raft.step(ReadIndexResponse("b", "a", 1, requests[0].number, 5))
+    assert sync(raft).read_states == [(1, 4)]
+
+
+def test_6_4_reads_of_a_follower_are_lost_with_its_leader() -> None:
+    raft = make()
+    raft.step(append(1, (0, 0)))
+    raft.read_index(1)
+    (request,) = [m for m in sync(raft).messages if isinstance(m, ReadIndexRequest)]
+    raft.read_index(2)
+    raft.step(append(2, (0, 0), sender="c"))
+    raft.step(ReadIndexResponse("b", "a", 1, request.number, 4))
+    ready = sync(raft)
+    assert (ready.lost_reads, ready.read_states) == ([1, 2], [])
+
+
+def test_6_4_an_answer_to_a_members_life_before_answers_nothing_after_it() -> None:
+    clock = Clock()
+
+    def asks() -> tuple[Raft, ReadIndexRequest]:
+        raft = make(clock=clock, seed=4)
+        raft.step(append(1, (0, 0)))
+        raft.read_index(1)
+        (request,) = [m for m in sync(raft).messages if isinstance(m, ReadIndexRequest)]
+        return raft, request
+
+    _, before = asks()
+    clock.pass_ticks(1)
+    raft, after = asks()
+    assert before.number != after.number, "the same seed, and yet another number"
+    raft.step(ReadIndexResponse("b", "a", 1, before.number, 1))
+    assert not sync(raft).read_states
+
+
+def test_6_4_read_at_own_commit_asks_nobody() -> None:
+    raft = make(break_rule="readAtOwnCommit")
+    raft.step(append(1, (0, 0), (1, 1), commit=1))
+    raft.read_index(5)
+    ready = sync(raft)
+    assert ready.read_states == [(5, 1)]
+    assert not [m for m in ready.messages if isinstance(m, ReadIndexRequest)]
+
+
+def test_6_4_read_before_own_term_answers_a_new_leaders_reads_at_an_old_index() -> None:
+    raft = make(log=(1, 1), commit=1, break_rule="readBeforeOwnTerm")
+    lead(raft)
+    raft.read_index(5)
+    (beat_, *_) = [m for m in sync(raft).messages if isinstance(m, Heartbeat)]
+    for peer in "bc":
+        raft.step(HeartbeatResponse(peer, "a", 2, beat_.round))
+    assert sync(raft).read_states == [(5, 1)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_6_4_followers_and_learners_reads_are_answered_under_loss(seed: int) -> None:
+    cluster = Cluster(3, seed, drop=0.1)
+    cluster.add_host("l")
+    leader = cluster.elect()
+    assert cluster.change(leader, cluster.names, ["l"])
+    cluster.run_until(lambda: cluster.hosts["l"].raft.leader is not None)
+    asked = []
+    for _ in range(50):
+        cluster.propose(leader, b"x")
+        asked += [cluster.read(host) for host in cluster.hosts.values() if host.raft.leader is not None]
+        cluster.run(10)
+    cluster.run(500)
+    assert {context for context in asked if context is not None} == cluster.answers.keys() | cluster.lost
+    assert len(cluster.answers) > 100
+    assert not cluster.violations
