@@ -9,9 +9,8 @@ not taken and the length of the log (`_no_room`) end in -BUSY; what one follower
 the core; messages that wait for a sync that does not come are dropped, as any may be.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -98,6 +97,7 @@ class RaftNode:
         self.changes = Changes(config, core, member_id, self.wake)
         self.snapshots = Snapshotting(config, core, store, host, self._send_part, self._snapshot_taken)
         self._desk = ForwardDesk(self._links, host.scheduler, self._submit_forwarded)
+        self._unbroken = _Unbroken(self._broken)
         self._scheduled = False
         self._stopped = False
         self._ticks = 0
@@ -134,7 +134,7 @@ class RaftNode:
     def process_ended(self, peer: NodeId) -> None:
         """`peer` has closed its connection to this member: its process is gone, most likely."""
         if peer == self.core.leader and not self._stopped:
-            with self._unbroken():
+            with self._unbroken:
                 self.core.leader_gone()
             self.wake()
 
@@ -142,7 +142,7 @@ class RaftNode:
         """Time has passed."""
         if self._stopped:
             return
-        with self._unbroken():
+        with self._unbroken:
             for _ in range(count):
                 self.core.tick()
             self.changes.advance()
@@ -181,7 +181,7 @@ class RaftNode:
             for message in decode(payload):
                 if message.sender != peer:
                     raise ProtocolError(f"a message of {message.sender!r} on the connection of {peer!r}")
-                with self._unbroken():
+                with self._unbroken:
                     self.core.step(message)
         except MalformedMessage as error:
             raise ProtocolError(str(error)) from error
@@ -196,7 +196,7 @@ class RaftNode:
         self._scheduled = False
         if self._stopped:
             return
-        with self._unbroken():
+        with self._unbroken:
             self.requests.start()
             for _ in range(_MAX_READYS_PER_TURN):
                 if not self.core.has_ready():
@@ -210,16 +210,9 @@ class RaftNode:
             if self.requests.can_go_on and not self._scheduled:
                 self._wake()
 
-    @contextlib.contextmanager
-    def _unbroken(self) -> Iterator[None]:
-        """An exception out of the core or the state machine leaves them half-way: the process must end."""
-        try:
-            yield
-        except MalformedMessage:
-            raise
-        except Exception as error:
-            self._stopped = True
-            self._on_broken(error)
+    def _broken(self, error: Exception) -> None:
+        self._stopped = True
+        self._on_broken(error)
 
     def _no_room(self) -> str | None:
         """Why nothing more can be written at the moment."""
@@ -323,7 +316,7 @@ class RaftNode:
         self.syncs += 1
         if self._stopped:
             return
-        with self._unbroken():
+        with self._unbroken:
             self._send(messages)
             if last is not None:
                 self.core.persisted(last.index, last.term)
@@ -333,7 +326,7 @@ class RaftNode:
         """The state machine has the installed snapshot's state; `held` was committed meanwhile."""
         if self._stopped:
             return
-        with self._unbroken():
+        with self._unbroken:
             self._apply(held)
         self.wake()
 
@@ -368,3 +361,25 @@ def _describe(event: CoreEvent) -> str:
     kind = fields.pop("type")
     del fields["configuration"]
     return " ".join([kind, *(f"{key}={value}" for key, value in fields.items() if value is not None)])
+
+
+class _Unbroken:
+    """An exception out of the core or the state machine leaves them half-way: the process must end.
+
+    One object for all uses, for this stands around every message.
+    """
+
+    __slots__ = ("_on_error",)
+
+    def __init__(self, on_error: Callable[[Exception], None]) -> None:
+        self._on_error = on_error
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Messages that no member sends are the sender's fault, and break nothing here."""
+        if error is None or isinstance(error, MalformedMessage) or not isinstance(error, Exception):
+            return False
+        self._on_error(error)
+        return True

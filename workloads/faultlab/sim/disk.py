@@ -25,14 +25,17 @@ class SimDiskQueue:
         latency_ns: Callable[[], int],
         enter: Callable[..., None],
         on_failure: Callable[[OSError], None],
+        on_broken: Callable[[BaseException], None],
     ) -> None:
-        """`enter(done)` calls back into the process; `on_failure` ends it."""
+        """`enter(done)` calls back into the process; `on_failure` ends it, for what disks may do, and
+        `on_broken` for what no job may."""
         self._loop = loop
         self._rng = rng
         self._files = files
         self._latency_ns = latency_ns
         self._enter = enter
         self._on_failure = on_failure
+        self._on_broken = on_broken
         self._jobs: deque[tuple[Job, Job]] = deque()
         self._ended = False
         self.interrupt: Callable[[], None] | None = None
@@ -74,6 +77,9 @@ class SimDiskQueue:
             self._ended = True
             self._jobs.clear()
             self._on_failure(error)
+            return
+        except Exception as error:
+            self._on_broken(error)
             return
         if self._jobs:
             self._start()
