@@ -15,7 +15,7 @@ from ..errors import ProtocolError
 from .encoder import Result, encode, encode_meta, error_line
 from .handler import CommandSpec, Kind
 from .parser import MAX_REQUEST_BYTES, RequestParser
-from .session import LOCAL_COMMANDS, Session, run_local
+from .session import Session, run_local
 
 if TYPE_CHECKING:
     from .server import RespServer
@@ -53,6 +53,7 @@ class RespConnection(asyncio.Protocol):
         self._server = server
         self._handler = server.handler
         self._access = server.access
+        self._commands = server.commands
         self._parser = RequestParser()
         self._transport: asyncio.Transport | None = None
         self.session = Session()
@@ -122,29 +123,31 @@ class RespConnection(asyncio.Protocol):
         """Puts a reply in its place and sends what is complete from the front."""
         slot.reply = reply
         slots = self._slots
+        flush_is_due = bool(self._out)
         while slots and (reply_ready := slots[0].reply) is not None:
             self._in_flight_bytes -= slots.popleft().cost
             self._out.append(reply_ready)
             self._out_bytes += len(reply_ready)
         if self._out_bytes > _FLUSH_BYTES:
             self.flush()
-        elif self._out:
+        elif self._out and not flush_is_due:
             self._server.flush_soon(self)
         if self._stalled and (not slots or self._waiting is None):
             self._dispatch()
 
     def flush(self) -> None:
         """Writes the replies that are ready, in one piece."""
-        if self._out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
-            if self._transport.get_write_buffer_size() > MAX_OUTPUT_BYTES:
+        out, transport = self._out, self._transport
+        if out and transport is not None and not transport.is_closing():
+            transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if not self._writable and transport.get_write_buffer_size() > MAX_OUTPUT_BYTES:
                 self._closing = True
-                self._transport.abort()
-        self._out.clear()
+                transport.abort()
+        out.clear()
         self._out_bytes = 0
         finished = self._closing or ((self._eof or self._refused) and not self._slots)
-        if finished and self._transport is not None:
-            self._transport.close()
+        if finished and transport is not None:
+            transport.close()
 
     def close(self) -> None:
         """Closes after what was written."""
@@ -196,8 +199,7 @@ class RespConnection(asyncio.Protocol):
 
     def _find(self, args: list[bytes]) -> CommandSpec | None:
         """The command that a request names; answers with an error and gives None if it is no good."""
-        name = args[0].decode("latin-1").upper()
-        spec = self._handler.commands.get(name) or LOCAL_COMMANDS.get(name)
+        spec = self._commands.get(args[0]) or self._commands.get(args[0].upper())
         if spec is None:
             shown = args[0][:64].decode("utf-8", "replace")
             self._fail(f"ERR unknown command '{shown}'; COMMAND lists what this member knows", len(args[0]))

