@@ -236,24 +236,29 @@ def _before(history: History, kind: str) -> Case:
 
 
 def _last(history: History, kind: str) -> Case:
-    """The last group, which was synced. Its loss goes unnoticed if it looks torn: the stated case."""
+    """The last group, which was synced, or the last few. Their loss goes unnoticed if they look torn, or as
+    if they had never been: the stated case."""
     rng = history.rng
     last = history.write_group(sectors=rng.choice([2, 4]))
     data = history.read(last.path)
     filled = last.sectors(data)
-    if kind == "cut":
-        del data[rng.randrange(last.start + 1, filled[-1] + SECTOR_BYTES) :]
+    lost = 1
+    if kind in ("cut", "zeroed"):
+        lost = rng.randint(1, min(3, sum(group.path == last.path for group in history.groups)))
+        first = history.groups[-lost]
+        if kind == "cut":
+            del data[rng.randrange(first.start + 1, first.sectors(data)[-1] + SECTOR_BYTES) :]
+        else:
+            data[rng.choice(first.sectors(data)) :] = bytes(len(data))
     elif kind == "torn":
         _zero(data, rng.sample(filled, rng.randint(1, len(filled))))
-    elif kind == "zeroed":
-        _zero(data, filled[rng.randrange(len(filled)) :])
     else:
         others = [group for group in history.groups[:-1] if group.path == last.path]
         _damage_for_certain(rng, data, last, kind, others)
         history.put(last.path, data)
         return history.case(refused=last.path)
     history.put(last.path, data)
-    return history.case(expected=history.groups[-2], lost=1)
+    return history.case(expected=history.groups[-1 - lost], lost=lost)
 
 
 def _sealed(history: History, kind: str) -> Case:
