@@ -1,0 +1,350 @@
+"""What happens at the bounds: -BUSY and a definite no, never memory without end; and a disk that is full."""
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faultlab.contract.member import PeerAddress, RaftConfig
+from faultlab.raft import node as node_module
+from faultlab.raft import requests as requests_module
+from faultlab.raft.assembly import assemble
+from faultlab.raft.commands import COMMANDS, prepare
+from faultlab.raft.host import Host
+from faultlab.raft.identity import choose_identity
+from faultlab.raft.node import RaftNode
+from faultlab.raft.watch import Watch
+from faultlab.runtime.clock import SystemClock
+from faultlab.runtime.files import RealFiles
+from faultlab.runtime.resp.encoder import Result
+from faultlab.runtime.resp.handler import Kind
+
+if TYPE_CHECKING:
+    from conftest import Cluster
+
+MakeCluster = Callable[..., "Cluster"]
+
+
+class Loop:
+    """A scheduler whose time passes with the ticks that it is told of."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.due: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> None:
+        self.due.append((callback, args))
+
+
+class Disk:
+    """A queue of jobs that can stand still."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._jobs: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self.stalled = False
+
+    def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
+        self._jobs.append((job, done))
+        self.go_on()
+
+    def go_on(self) -> None:
+        while self._jobs and not self.stalled:
+            job, done = self._jobs.pop(0)
+            job()
+            self._loop.call_soon(done)
+
+
+class Wire:
+    """A link that delivers to a node of the same process, unless it is cut."""
+
+    def __init__(self, trio: "Trio", sender: str, to: str) -> None:
+        self._trio, self._sender, self._to = trio, sender, to
+        self.connected = True
+
+    def send_urgent(self, channel: int, payload: bytes) -> None:
+        if not {self._sender, self._to} & self._trio.down:
+            node = self._trio.nodes[self._to]
+            self._trio.loop.call_soon(node.received, self._sender, channel, payload)
+
+    send_bulk = send_urgent
+
+    def send_request(self, channel: int, payload: bytes) -> bool:
+        self.send_urgent(channel, payload)
+        return True
+
+
+class Wires:
+    def __init__(self, links: Mapping[str, Wire]) -> None:
+        self.links = links
+
+    def update_peers(self, peers: Mapping[str, tuple[str, int]]) -> None:
+        assert peers.keys() == self.links.keys()
+
+
+class Answer:
+    def __init__(self) -> None:
+        self.told: list[Result] = []
+
+    def resolve(self, result: Result, _member: str | None, _term: int | None) -> None:
+        assert not self.told
+        self.told.append(result)
+
+
+NAMES = ("a", "b", "c")
+
+
+class Trio:
+    """Three real nodes with real logs, and time that passes only in `run`."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.loop = Loop()
+        self.down: set[str] = set()
+        self.disks = {name: Disk(self.loop) for name in NAMES}
+        self.nodes: dict[str, RaftNode] = {}
+        self._storages = []
+        members = tuple(PeerAddress(name, "h") for name in NAMES)
+        for name in NAMES:
+            config = RaftConfig(cluster="t", members=members, data_dir=str(directory / name), **settings)
+            identity = choose_identity(RealFiles(), config, name)
+            core, store, storage, _ = assemble(
+                config, identity, RealFiles(), random.Random(name), SystemClock()
+            )
+            self._storages.append(storage)
+            wires = Wires({other: Wire(self, name, other) for other in NAMES if other != name})
+            self.nodes[name] = RaftNode(
+                config,
+                name,
+                core,
+                store,
+                Host(self.loop, SystemClock(), storage, self.disks[name], wires),
+                Watch(name, SystemClock(), 0.01, "i"),
+                on_broken=_raise,
+            )
+
+    def close(self) -> None:
+        for disk, storage in zip(self.disks.values(), self._storages, strict=True):
+            disk.stalled = False
+            disk.go_on()
+            storage.close()
+
+    def turn(self) -> None:
+        while self.loop.due:
+            callback, args = self.loop.due.popleft()
+            callback(*args)
+
+    def run(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.loop.now_s += 0.01
+            for name, node in self.nodes.items():
+                if name not in self.down:
+                    node.ticks(1)
+            self.turn()
+
+    def lead(self) -> RaftNode:
+        for _ in range(1000):
+            self.run(1)
+            leading = [node for node in self.nodes.values() if node.core.role == "leader"]
+            if leading and all(node.core.leader for node in self.nodes.values()):
+                return leading[0]
+        raise AssertionError("nobody leads")
+
+    def write(self, node: RaftNode, key: str, value: bytes = b"v") -> Answer:
+        answer = Answer()
+        command = prepare(COMMANDS["SET"], [b"SET", key.encode(), value])
+        assert isinstance(command, bytes)
+        node.submit(Kind.WRITE, command, answer)
+        self.turn()
+        return answer
+
+    def read(self, node: RaftNode, key: str) -> Answer:
+        answer = Answer()
+        command = prepare(COMMANDS["GET"], [b"GET", key.encode()])
+        assert isinstance(command, bytes)
+        node.submit(Kind.READ, command, answer)
+        self.turn()
+        return answer
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+@pytest.fixture
+def make_trio(tmp_path: Path) -> Iterator[Callable[..., Trio]]:
+    made: list[Trio] = []
+
+    def make(**settings: Any) -> Trio:
+        made.append(Trio(tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for trio in made:
+        trio.close()
+
+
+VALUE = b"x" * 100_000
+
+
+def is_busy(answer: Answer, reason: str) -> bool:
+    return bool(answer.told) and str(answer.told[0]).startswith("-BUSY ") and reason in str(answer.told[0])
+
+
+def test_a_leader_whose_disk_stalls_is_busy_before_it_holds_more_than_its_bound(
+    make_trio: Callable[..., Trio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "MAX_PENDING_BYTES", 1_000_000)
+    trio = make_trio()
+    leader = trio.lead()
+    disk = next(trio.disks[name] for name, node in trio.nodes.items() if node is leader)
+    disk.stalled = True
+    answers = [trio.write(leader, f"k{n}", VALUE) for n in range(40)]
+    trio.run(3)
+    taken = [answer for answer in answers if answer.told == ["+OK"]]
+    assert 10 <= len(taken) <= 13  # the followers have them: they are decided
+    assert all(is_busy(answer, "bytes wait for the disk") for answer in answers[len(taken) :])
+    disk.stalled = False
+    disk.go_on()
+    trio.run(3)
+    assert trio.write(leader, "after").told == ["+OK"]
+
+
+def test_a_follower_whose_disk_stalls_costs_the_leader_nothing_and_gets_no_more_than_a_bound(
+    make_trio: Callable[..., Trio],
+) -> None:
+    trio = make_trio()
+    leader = trio.lead()
+    name, follower = next((name, node) for name, node in trio.nodes.items() if node is not leader)
+    trio.disks[name].stalled = True
+    for n in range(250):
+        assert trio.write(leader, f"k{n}", VALUE).told == ["+OK"]
+    behind = follower.core.last_index * len(VALUE)
+    assert behind < 20_000_000 < 250 * len(VALUE)
+    trio.disks[name].stalled = False
+    trio.disks[name].go_on()
+    trio.run(50)
+    assert follower.store.applied_index == leader.store.applied_index
+
+
+def test_without_a_majority_writes_are_busy_beyond_max_uncommitted_bytes(
+    make_trio: Callable[..., Trio],
+) -> None:
+    trio = make_trio(max_uncommitted_bytes=1_000_000, check_quorum=False)
+    leader = trio.lead()
+    trio.down |= {name for name, node in trio.nodes.items() if node is not leader}
+    answers = [trio.write(leader, f"k{n}", VALUE) for n in range(40)]
+    waiting = [answer for answer in answers if not answer.told]
+    assert 9 <= len(waiting) <= 11
+    assert all(is_busy(answer, "wait to be committed") for answer in answers[len(waiting) :])
+    trio.run(500)
+    assert {str(answer.told[0]).split()[0] for answer in waiting} == {"-UNKNOWN"}
+
+
+def test_a_follower_that_is_down_for_long_costs_no_more_than_the_log_of_one_snapshot(
+    make_trio: Callable[..., Trio],
+) -> None:
+    trio = make_trio(snapshot_log_bytes=1_000_000)
+    leader = trio.lead()
+    down = next(name for name, node in trio.nodes.items() if node is not leader)
+    trio.down.add(down)
+    longest = 0
+    for n in range(300):
+        assert trio.write(leader, f"k{n % 3}", VALUE).told == ["+OK"]
+        longest = max(longest, leader.core.last_index - leader.core.first_index + 1)
+    assert longest * len(VALUE) < 2_500_000
+    trio.down.clear()
+    trio.run(100)
+    back = trio.nodes[down]
+    assert back.snapshots.installed == 1
+    assert back.store.fingerprint() == leader.store.fingerprint()
+
+
+def test_a_log_that_no_snapshot_cuts_makes_writes_busy(
+    make_trio: Callable[..., Trio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "_MIN_LOG_BYTES", 1_000_000)
+    trio = make_trio(snapshot_log_bytes=500_000)
+    leader = trio.lead()
+    monkeypatch.setattr(leader.snapshots, "take_if_due", lambda: None)
+    answers = [trio.write(leader, f"k{n}", VALUE) for n in range(40)]
+    assert is_busy(answers[-1], "waits for a snapshot")
+    assert 18 <= sum(answer.told == ["+OK"] for answer in answers) <= 22
+
+
+def test_requests_and_reads_beyond_their_bounds_are_busy(
+    make_trio: Callable[..., Trio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests_module, "MAX_TURN_BYTES", 250_000)
+    monkeypatch.setattr(requests_module, "MAX_WAITING_READS", 5)
+    trio = make_trio(check_quorum=False)
+    leader = trio.lead()
+    answers = [Answer() for _ in range(4)]
+    for answer in answers:
+        leader.submit(Kind.WRITE, b"\x93\x01\xc4\x01k\xc6\x00\x01\x86\xa0" + VALUE, answer)
+    trio.turn()
+    assert [answer.told == ["+OK"] for answer in answers] == [True, True, False, False]
+    assert is_busy(answers[3], "of requests at once")
+    trio.down |= {name for name, node in trio.nodes.items() if node is not leader}
+    reads = [trio.read(leader, "k") for _ in range(8)]
+    assert [bool(read.told) for read in reads] == [False] * 5 + [True] * 3
+    assert is_busy(reads[-1], "reads wait")
+    trio.run(300)
+    assert all(str(read.told[0]).startswith("-NOTLEADER") for read in reads[:5])
+    assert leader.reads.reads == 0
+
+
+def test_acknowledgements_go_out_only_after_the_sync_unless_that_guard_is_off(
+    tmp_path: Path,
+) -> None:
+    for rule, expected in ((None, []), ("ackBeforeSync", ["+OK"])):
+        trio = Trio(tmp_path / str(rule), break_rule=rule)
+        leader = trio.lead()
+        for disk in trio.disks.values():
+            disk.stalled = True
+        answer = trio.write(leader, "k")
+        trio.run(2)
+        # The leader itself counts only what it has synced, so two followers must have answered.
+        assert answer.told == expected
+        trio.close()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare")
+def test_a_full_disk_ends_the_member_and_says_so(tmp_path: Path, make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(1, snapshotLogBytes=4_000_000)
+    cluster.kill(0)
+    data, config = cluster.data_dir(0), cluster.config_path(0)
+    data.mkdir(exist_ok=True)
+    script = 'mount -t tmpfs -o size=5m tmpfs "$1" && shift && exec "$@"'
+    options = ["--mount"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--mount"]
+    errors = tmp_path / "full.log"
+    with errors.open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *("unshare", *options, "sh", "-c", script, "sh", str(data)),
+                *(*cluster.program, "raft", "--config", str(config), "--member", "demo-0"),
+                *("--listen", "127.0.0.1"),
+            ],
+            stderr=log,
+        )
+    cluster.processes[0] = process  # type: ignore[assignment]
+    cluster.wait_for("it serves", lambda: cluster.status(0)["role"] == "leader")
+    acknowledged = 0
+    with cluster.client(0) as client, contextlib.suppress(ConnectionError):
+        while client.ask("SET", f"k{acknowledged}", b"v" * 900_000) == b"OK":
+            acknowledged += 1
+    assert cluster.processes.pop(0).wait(10) == 74
+    assert 0 < acknowledged < 10
+    message = errors.read_text()
+    assert "No space left on device" in message
+    assert "nothing since the last sync was acknowledged" in message
+    assert "check the volume" in message
