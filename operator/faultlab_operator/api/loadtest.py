@@ -6,6 +6,7 @@ from pydantic import Field
 
 from faultlab_operator.api.base import AGE, Column, Model, Resource, Rule, Status, SystemReference, Text
 from faultlab_operator.api.duration import Duration, cel_pattern
+from faultlab_operator.api.raftcluster import SecretName
 
 
 class Arrival(Model):
@@ -61,6 +62,15 @@ class Keys(Model):
     )
 
 
+class LoginSecret(Model):
+    """A user and its password. The load's keys begin anyhow, so the user needs all of them."""
+
+    secret_name: SecretName = Field(
+        description="A Secret in this namespace with the keys `username` and `password`, as one of the type "
+        "kubernetes.io/basic-auth has them."
+    )
+
+
 class LoadTestSpec(Model):
     """What load is wanted."""
 
@@ -90,6 +100,9 @@ class LoadTestSpec(Model):
         default=True,
         description="Send writes within a session and under a number, so that one sent again is applied "
         "once. Without sessions retries apply some writes twice, which the checks of a Scenario find.",
+    )
+    client_auth: LoginSecret | None = Field(
+        default=None, description="Whom the clients log in as, where the system asks for it."
     )
     record: bool = Field(default=True, description="Keep every operation in the history that is checked.")
     seed: int | None = Field(

@@ -18,6 +18,7 @@ from faultlab_operator.render.common import (
 
 APP: Final = "load"
 COMPONENT: Final = "load"
+LOGIN_FOLDER: Final = "/etc/faultlab/login"
 TERMINATION_GRACE_S: Final = 5
 
 
@@ -39,6 +40,7 @@ def load_config(load: LoadTest, members: tuple[PeerAddress, ...], seed: int) -> 
         operation_timeout_ms=round(spec.operation_timeout.ms),
         retries=spec.retries,
         sessions=spec.sessions,
+        login_dir=LOGIN_FOLDER if spec.client_auth is not None else None,
         record=spec.record,
         seed=spec.seed if spec.seed is not None else seed,
         # A system may outlive a load: what an earlier one wrote must not be read by this one.
@@ -63,6 +65,12 @@ def load_children(load: LoadTest, members: tuple[PeerAddress, ...], seed: int, i
 
 
 def _pod_spec(load: LoadTest, image: str) -> Object:
+    auth = load.spec.client_auth
+    mounts: list[Object] = []
+    volumes: list[Object] = []
+    if auth is not None:
+        mounts = [{"name": "login", "mountPath": LOGIN_FOLDER, "readOnly": True}]
+        volumes = [{"name": "login", "secret": {"secretName": auth.secret_name}}]
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": TERMINATION_GRACE_S,
@@ -87,6 +95,7 @@ def _pod_spec(load: LoadTest, image: str) -> Object:
                     {"name": "config", "mountPath": "/config", "readOnly": True},
                     {"name": "data", "mountPath": "/data"},
                     {"name": "tmp", "mountPath": "/tmp"},
+                    *mounts,
                 ],
             }
         ],
@@ -94,5 +103,6 @@ def _pod_spec(load: LoadTest, image: str) -> Object:
             {"name": "config", "configMap": {"name": f"{load.metadata.name}-load-config"}},
             {"name": "data", "emptyDir": {"sizeLimit": "2Gi"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            *volumes,
         ],
     }

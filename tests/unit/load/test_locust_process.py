@@ -125,6 +125,7 @@ def test_headless_runs_for_its_time_and_ends_by_itself(tmp_path: Path) -> None:
         ({"mix": {"read": 0, "write": 0, "cas": 0}}, "above 0"),
         ({"mix": {"incr": -1}}, "negative"),
         ({"colour": "red"}, "colour"),
+        ({"loginDir": "/nowhere"}, "/nowhere/username"),
     ],
 )
 def test_a_bad_configuration_is_refused_with_a_hint(

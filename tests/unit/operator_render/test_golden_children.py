@@ -49,6 +49,7 @@ LOADS: dict[str, dict[str, Any]] = {
         "operationTimeout": "1500ms",
         "retries": False,
         "sessions": False,
+        "clientAuth": {"secretName": "demo-login"},
         "record": False,
         "seed": 7,
     },

@@ -1,5 +1,6 @@
 """The lab's own clients against real members that die, freeze and lose answers: everything happens once."""
 
+import hashlib
 import json
 import secrets
 import signal
@@ -188,3 +189,22 @@ def test_leaders_that_die_freeze_and_come_back_from_snapshots_apply_nothing_twic
     assert retried
     assert [event.type for event in writes].count("info") <= len(retried) / 10, counted(events)
     assert any(cluster.status(index)["snapshotIndex"] > 0 for index in range(3))
+
+
+def test_clients_log_in_where_the_members_ask_for_it(
+    tmp_path: Path, make_cluster: MakeCluster, unused_tcp_port: int
+) -> None:
+    users = tmp_path / "users.json"
+    user = {"name": "load", "passwordSha256": hashlib.sha256(b"secret").hexdigest()}
+    users.write_text(json.dumps({"users": [user | {"rules": [{"prefix": "", "access": "all"}]}]}))
+    login = tmp_path / "login"
+    login.mkdir()
+    (login / "username").write_text("load\n")
+    (login / "password").write_text("secret\n")
+    cluster = make_cluster(3, clientAuthFile=str(users))
+    cluster.wait_for("a leader", lambda: cluster.leader() is not None)
+    with Load(tmp_path, cluster.client_ports, unused_tcp_port, login_dir=str(login)) as load:
+        cluster.wait_for("enough has been done", lambda: load.status()["ok"] > 200)
+        events = load.finish()
+    assert check(events, "mixed").result == "valid"
+    assert not [event for event in events if "NOAUTH" in (event.error or "")]

@@ -66,6 +66,8 @@ class LoadConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     record: bool = True
     seed: int = 1
     data_dir: str = "/data"
+    login_dir: str | None = None
+    """Where the files `username` and `password` are that clients log in with; None: they do not."""
     key_prefix: str = ""
 
 

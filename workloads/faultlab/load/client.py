@@ -28,6 +28,7 @@ from faultlab.contract.load import LoadConfig
 from faultlab.contract.member import PeerAddress
 from faultlab.history.events import EventType
 from faultlab.load.choice import Chooser, Operation
+from faultlab.load.login import Login
 from faultlab.load.recorder import Recorder
 from faultlab.load.resp import ClientError, Connection, Indefinite, NotSent, Reply
 
@@ -73,9 +74,9 @@ Connect = Callable[[PeerAddress, float], Connected]
 """Makes a way to a member within so many seconds; raises NotSent."""
 
 
-def over_tcp(member: PeerAddress, timeout_s: float) -> Connected:
+def over_tcp(member: PeerAddress, timeout_s: float, login: Login | None = None) -> Connected:
     """A connection to the member's client port."""
-    return Connection(member.host, member.client_port, timeout_s=timeout_s)
+    return Connection(member.host, member.client_port, timeout_s, login)
 
 
 class _Answer(NamedTuple):

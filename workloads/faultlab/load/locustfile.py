@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from faultlab.contract.load import LoadConfig, LoadStatus, LoadWindow
 from faultlab.history.events import read_events
-from faultlab.load.client import Client
+from faultlab.load.client import Client, over_tcp
+from faultlab.load.login import read_login
 from faultlab.load.recorder import merge_windows
 from faultlab.load.session import Session, history_path
 
@@ -67,7 +69,12 @@ class Coordinator:
             return
         worker = runner.worker_index if isinstance(runner, WorkerRunner) else 0
         self.session = Session(
-            CONFIG, worker=max(worker, 0), workers=CONFIG.workers, start_ns=START_NS, sleep=gevent.sleep
+            CONFIG,
+            worker=max(worker, 0),
+            workers=CONFIG.workers,
+            start_ns=START_NS,
+            sleep=gevent.sleep,
+            connect=partial(over_tcp, login=read_login(CONFIG)),
         )
         if isinstance(runner, WorkerRunner):
             session = self.session

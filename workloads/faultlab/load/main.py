@@ -10,6 +10,7 @@ import msgspec
 
 from faultlab.contract.load import LoadConfig
 from faultlab.contract.ports import LOCUST_PORT
+from faultlab.load.login import read_login
 
 EPILOG = "Locust's page is on the port; beside it /faultlab/status, /faultlab/finish, /faultlab/history."
 
@@ -20,6 +21,7 @@ def main() -> None:
     try:
         config = msgspec.json.decode(options.config.read_bytes(), type=LoadConfig)
         problem = _problem(config)
+        read_login(config)
     except (OSError, msgspec.DecodeError) as error:
         problem = str(error)
     if problem:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import hiredis
 
+from faultlab.load.login import Login
+
 
 class ClientError(Exception):
     """What can go wrong with one command."""
@@ -36,8 +38,8 @@ class Reply(NamedTuple):
 class Connection:
     """A blocking connection (a gevent one where gevent has patched sockets). Not for two users at once."""
 
-    def __init__(self, host: str, port: int, timeout_s: float) -> None:
-        """Connects and switches META mode on within `timeout_s`; raises NotSent where that fails."""
+    def __init__(self, host: str, port: int, timeout_s: float, login: Login | None = None) -> None:
+        """Connects, logs in and switches META mode on within `timeout_s`; raises NotSent where that fails."""
         deadline = time.monotonic() + timeout_s
         self._reader = hiredis.Reader(replyError=hiredis.ReplyError)
         try:
@@ -46,13 +48,15 @@ class Connection:
             raise NotSent(f"connect to {host}:{port}: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            answer = self._exchange(("CLIENT", "META", "ON"), deadline)
+            answer = self._exchange(("AUTH", *login), deadline) if login else None
+            if not isinstance(answer, Exception):
+                answer = self._exchange(("CLIENT", "META", "ON"), deadline)
         except ClientError as error:
             self.close()
             raise NotSent(f"handshake with {host}:{port}: {error}") from error
         if isinstance(answer, Exception):
             self.close()
-            raise NotSent(f"{host}:{port} does not know CLIENT META ON: {answer}")
+            raise NotSent(f"{host}:{port} refuses AUTH or CLIENT META ON: {answer}")
 
     def request(self, command: tuple[str, ...], timeout_s: float) -> Reply:
         """Sends `command` once, returns its reply; raises Indefinite, and then the connection is shut."""
