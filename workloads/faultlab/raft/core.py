@@ -24,7 +24,6 @@ from faultlab.contract.member import PeerProgress, RaftRole
 
 from .config import CoreConfig
 from .configuration import Configuration
-from .election import CampaignKind, Election
 from .errors import BadState, MalformedMessage, NotLeader
 from .follower import take_append, take_heartbeat
 from .log import RaftLog
@@ -33,7 +32,6 @@ from .messages import (
     Entry,
     HardState,
     Heartbeat,
-    HeartbeatResponse,
     InstallSnapshot,
     Message,
     NodeId,
@@ -43,9 +41,9 @@ from .messages import (
     VoteRequest,
     VoteResponse,
 )
-from .reads import FollowerReads
-from .ready import CoreEvent, Ready
-from .replication import FollowerMessage, Leadership
+from .ready import Ready
+from .replication import FollowerMessage
+from .roles import Roles
 from .snapshots import SnapshotReceiver
 from .state import State
 
@@ -53,7 +51,7 @@ from .state import State
 class Raft:
     """One member's protocol state."""
 
-    __slots__ = ("_asking", "_election", "_handed", "_incoming", "_leadership", "_log", "_state")
+    __slots__ = ("_handed", "_incoming", "_log", "_roles", "_state")
 
     def __init__(
         self,
@@ -83,21 +81,13 @@ class Raft:
             # A crash came between the snapshot's sync and the hard state's: no vote was given in that term.
             started = HardState(snapshot.term, None, hard_state.commit)
         self._state = State(config, started, self._log, clock_ns)
-        self._election = Election(self._state, rng)
+        self._roles = Roles(self._state, rng)
         self._incoming = SnapshotReceiver(self._state)
-        self._asking = FollowerReads(self._state, rng)
-        self._leadership: Leadership | None = None
         self._handed = HardState(hard_state.term, hard_state.vote, self._log.commit)
 
     def tick(self) -> None:
         """One tick of time has passed."""
-        if self._leadership is not None:
-            if not self._leadership.tick():
-                self._resign("no majority was heard", self._state.config.election_ticks)
-            return
-        self._asking.tick()
-        if self._election.tick():
-            self._time_out()
+        self._roles.tick()
 
     def step(self, message: Message) -> None:
         """Takes in a message; raises MalformedMessage if it is not for this member, or no member sends it.
@@ -110,16 +100,17 @@ class Raft:
                 f"a message from {message.sender!r} to {message.to!r} reached {state.id!r}"
             )
         if message.term > state.term:
-            if not self._enter_later_term(message):
+            if not self._roles.enter_later_term(message):
                 return
         elif message.term < state.term:
-            self._answer_earlier_term(message)
+            self._roles.answer_earlier_term(message)
             return
         self._dispatch(message)
         if self._log.history.latest is not state.configuration:
             state.configured()
-        if self._leadership is not None and self._leadership.removed:
-            self._end_leadership_if_over()
+        leadership = self._roles.leadership
+        if leadership is not None and leadership.removed:
+            self._roles.end_leadership_if_over()
 
     def propose(self, payloads: list[bytes]) -> tuple[int, int]:
         """Appends one entry a payload (none of them empty) and returns (first index, term).
@@ -128,11 +119,10 @@ class Raft:
         another has it. Raises NotLeader, or Busy over max_uncommitted_bytes and while the leadership is
         being handed over; then nothing happened.
         """
-        if self._leadership is None:
-            raise NotLeader(self._state.leader)
+        leadership = self._roles.must_lead()
         if not payloads or not all(payloads):
             raise ValueError("propose at least one payload and none that is empty; empty ones mark no-ops")
-        return self._leadership.propose(payloads), self._state.term
+        return leadership.propose(payloads), self._state.term
 
     def propose_configuration(self, target: Configuration) -> tuple[int, int]:
         """Begins to change the members to `target`, and returns (index, term) of the first entry of it.
@@ -144,12 +134,11 @@ class Raft:
         leadership is being handed over, or ValueError for a configuration that cannot be; then nothing
         happened.
         """
-        if self._leadership is None:
-            raise NotLeader(self._state.leader)
+        leadership = self._roles.must_lead()
         if target.outgoing:
             raise ValueError(f"propose where to go, not the joint configuration {target.describe()}")
         self._state.configuration.toward(target).check()
-        return self._leadership.propose_configuration(target), self._state.term
+        return leadership.propose_configuration(target), self._state.term
 
     def transfer(self, to: NodeId) -> None:
         """Hands the leadership over to another voter (thesis, 3.10); LeadershipTransfer events tell of it.
@@ -158,9 +147,7 @@ class Raft:
         same member changes nothing. Raises NotLeader, UnsuitableTarget, or Busy while another is to take
         over.
         """
-        if self._leadership is None:
-            raise NotLeader(self._state.leader)
-        self._leadership.transfer(to)
+        self._roles.must_lead().transfer(to)
 
     def read_index(self, context: int) -> None:
         """Asks for an index at which a read is linearizable (thesis, 6.4); `context` comes back with it.
@@ -171,23 +158,25 @@ class Raft:
         asked for before the leader has committed an entry of its own term wait for that.
         """
         state = self._state
-        if self._leadership is not None:
-            self._leadership.ask_read(context)
+        if self._roles.leadership is not None:
+            self._roles.leadership.ask_read(context)
         elif state.leader is None:
             raise NotLeader(None)
         elif state.config.break_rule == "readAtOwnCommit":
             state.read_states.append((context, self._log.commit))
         else:
-            self._asking.ask(context)
+            self._roles.asking.ask(context)
 
     @property
     def transferring(self) -> bool:
         """Whether this leader is handing over, so that proposals raise Busy for a moment."""
-        return self._leadership is not None and self._leadership.transferring
+        leadership = self._roles.leadership
+        return leadership is not None and leadership.transferring
 
     def lease_valid(self) -> bool:
         """Whether this member leads and no other leader can have been elected yet (lease.py)."""
-        return self._leadership is not None and self._leadership.lease_valid
+        leadership = self._roles.leadership
+        return leadership is not None and leadership.lease_valid
 
     def leader_gone(self) -> None:
         """The host saw the end of the leader's process (its connection was closed): campaigns soon.
@@ -195,11 +184,7 @@ class Raft:
         Should that be wrong, nothing is lost: the campaign begins with a pre-vote, which members that still
         hear the leader refuse. Without pre-vote, and with leases, which rest on waiting, it does nothing.
         """
-        state = self._state
-        config = state.config
-        if self._leadership is None and state.leader is not None and config.pre_vote and not config.lease:
-            self._lose_leader(f"{state.leader} has closed its connection", self._election.elapsed)
-            self._election.hurry()
+        self._roles.leader_gone()
 
     def compact(self, meta: SnapshotMeta, keep_after_index: int) -> None:
         """The host has a durable snapshot: forgets entries up to `keep_after_index`, at most `meta.index`.
@@ -214,8 +199,8 @@ class Raft:
         if meta.index <= self._log.snapshot.index:
             return
         keep_after = min(keep_after_index, meta.index)
-        if self._leadership is not None:
-            keep_after = self._leadership.compactable(keep_after)
+        if self._roles.leadership is not None:
+            keep_after = self._roles.leadership.compactable(keep_after)
         self._log.compact(meta, keep_after)
 
     def configuration_at(self, index: int) -> Configuration:
@@ -228,7 +213,7 @@ class Raft:
 
     def has_ready(self) -> bool:
         """Whether `ready` would have anything to say."""
-        state, log = self._state, self._log
+        state, log, roles = self._state, self._log, self._roles
         return bool(
             state.messages
             or state.after_persist
@@ -239,7 +224,7 @@ class Raft:
             or state.lost_reads
             or state.chunks
             or state.received
-            or (self._leadership.has_work if self._leadership is not None else self._asking.has_work)
+            or (roles.asking if roles.leadership is None else roles.leadership).has_work
             or self._handed.commit != log.commit
             or self._handed.term != state.term
             or self._handed.vote != state.vote
@@ -248,10 +233,7 @@ class Raft:
     def ready(self) -> Ready:
         """Everything to be done since the last call. Never the same work twice."""
         state, log, handed = self._state, self._log, self._handed
-        if self._leadership is not None:
-            self._leadership.flush()
-        else:
-            self._asking.flush()
+        (self._roles.leadership or self._roles.asking).flush()
         entries = log.take_unwritten()
         hard_state = None
         must_sync = bool(entries or state.received)
@@ -281,9 +263,10 @@ class Raft:
         A leader counts itself towards a majority only from here on. Calls come in the order of the
         Readys; one may cover several. A pair that no outstanding Ready ends with is ignored.
         """
-        if self._log.mark_synced(last_index, last_term) and self._leadership is not None:
-            self._leadership.count()
-            self._end_leadership_if_over()
+        leadership = self._roles.leadership
+        if self._log.mark_synced(last_index, last_term) and leadership is not None:
+            leadership.count()
+            self._roles.end_leadership_if_over()
 
     @property
     def role(self) -> RaftRole:
@@ -333,51 +316,28 @@ class Raft:
     @property
     def learners_caught_up(self) -> frozenset[NodeId]:
         """The learners that keep up with this leader, so that they may vote (thesis, 4.2.1)."""
-        if self._leadership is None:
-            return frozenset()
-        return self._leadership.learners_caught_up
+        leadership = self._roles.leadership
+        return frozenset() if leadership is None else leadership.learners_caught_up
 
     @property
     def progress(self) -> Mapping[NodeId, PeerProgress]:
         """What this leader knows of each other member; empty unless it leads."""
-        if self._leadership is None:
+        leadership = self._roles.leadership
+        if leadership is None:
             return {}
         learners = self._state.configuration.learners
-        return {
-            node: peer.snapshot(learner=node in learners) for node, peer in self._leadership.peers.items()
-        }
-
-    def _enter_later_term(self, message: Message) -> bool:
-        """A message of a later term: enters that term if it must; whether the message is to be handled."""
-        if isinstance(message, VoteRequest):
-            if not message.transfer and self._election.ignores_campaigns():
-                return False
-            if not message.pre_vote:
-                self._follow(message.term, None)
-        elif isinstance(message, Append | Heartbeat | InstallSnapshot):
-            self._follow(message.term, message.sender)
-        elif not (isinstance(message, VoteResponse) and message.pre_vote and message.granted):
-            self._follow(message.term, None)
-        return True
-
-    def _answer_earlier_term(self, message: Message) -> None:
-        """Tells a candidate or leader of an earlier term that its term is over (paper, 5.1)."""
-        state = self._state
-        if isinstance(message, VoteRequest):
-            self._election.refuse(message)
-        elif isinstance(message, Append | Heartbeat | InstallSnapshot):
-            state.messages.append(HeartbeatResponse(state.id, message.sender, state.term, 0))
+        return {node: peer.snapshot(learner=node in learners) for node, peer in leadership.peers.items()}
 
     def _dispatch(self, message: Message) -> None:
         """A message of this member's term, or about a pre-vote for a later one. The frequent come first."""
         if type(message) is Append:
-            if self._accepts_leader(message.sender):
+            if self._roles.accepts_leader(message.sender):
                 take_append(self._state, message)
         elif isinstance(message, FollowerMessage):
-            if self._leadership is not None:
-                self._leadership.take(message)
+            if self._roles.leadership is not None:
+                self._roles.leadership.take(message)
         elif type(message) is Heartbeat:
-            if self._accepts_leader(message.sender):
+            if self._roles.accepts_leader(message.sender):
                 take_heartbeat(self._state, message)
         else:
             self._dispatch_rare(message)
@@ -385,107 +345,13 @@ class Raft:
     def _dispatch_rare(self, message: Message) -> None:
         match message:
             case InstallSnapshot():
-                if self._accepts_leader(message.sender):
+                if self._roles.accepts_leader(message.sender):
                     self._incoming.take(message)
             case VoteRequest():
-                self._election.answer(message)
+                self._roles.election.answer(message)
             case VoteResponse():
-                self._count_vote(message)
+                self._roles.count_vote(message)
             case ReadIndexResponse():
-                self._asking.answered(message)
+                self._roles.asking.answered(message)
             case TimeoutNow():
-                self._take_over()
-
-    def _accepts_leader(self, sender: NodeId) -> bool:
-        """Hears the leader of this term. A second one breaks election safety: it is reported, and then
-        followed, except by a member that leads itself, which goes on leading (as if nobody had looked).
-        """
-        state = self._state
-        if state.leader != sender:
-            if state.leader is not None:
-                first, second = sorted((state.leader, sender))
-                state.violated("election safety", f"term {state.term} has two leaders, {first} and {second}")
-            if self._leadership is not None:
-                return False
-            self._follow(state.term, sender)
-        self._election.put_off()
-        return True
-
-    def _count_vote(self, response: VoteResponse) -> None:
-        result = self._election.count(response)
-        if result == "won":
-            self._win()
-        elif result == "lost":
-            self._follow(self._state.term, None)
-
-    def _win(self) -> None:
-        if self._state.role == "preCandidate":
-            self._campaign("vote")
-        else:
-            self._lead()
-
-    def _campaign(self, kind: CampaignKind) -> None:
-        self._asking.abandon()
-        if self._election.campaign(kind):
-            self._win()
-
-    def _time_out(self) -> None:
-        """The election timer has run out: whoever led is given up, and this member campaigns, if it may."""
-        state = self._state
-        if state.leader is not None:
-            self._lose_leader(f"{state.leader} was not heard", self._election.elapsed)
-        if self._election.may_stand():
-            self._campaign("preVote" if state.config.pre_vote else "vote")
-        else:
-            self._election.restart_timer()
-
-    def _take_over(self) -> None:
-        """The leader asks this member to campaign now: no pre-vote, no waiting (thesis, 3.10)."""
-        if self._leadership is None and self._election.may_stand():
-            self._campaign("transfer")
-
-    def _resign(self, detail: str, ticks: int | None = None) -> None:
-        self._lose_leader(detail, ticks)
-        self._follow(self._state.term, None)
-
-    def _end_leadership_if_over(self) -> None:
-        """A leader that was removed has no more to do once that is committed (thesis, 4.2.2)."""
-        if self._leadership is not None and self._leadership.is_over:
-            self._leadership.hand_on()
-            self._resign("this member was removed")
-
-    def _lose_leader(self, detail: str, ticks: int | None) -> None:
-        state = self._state
-        state.events.append(
-            CoreEvent(type="LeaderLost", term=state.term, leader=state.leader, detail=detail, ticks=ticks)
-        )
-        state.leader = None
-        self._asking.abandon()
-
-    def _lead(self) -> None:
-        """This member has won its term."""
-        state = self._state
-        state.leader = state.id
-        state.become("leader")
-        state.events.append(CoreEvent(type="LeaderElected", term=state.term, leader=state.id))
-        self._leadership = Leadership(state)
-
-    def _follow(self, term: int, leader: NodeId | None) -> None:
-        """Follows `leader` (None: whoever wins) in `term`, which is not before the present one."""
-        state = self._state
-        if term > state.term:
-            state.term = term
-            state.vote = None
-        if self._leadership is not None:
-            state.lost_reads += self._leadership.abandon_reads()
-            self._leadership = None
-        self._asking.abandon()
-        # A mere candidacy elsewhere does not put off this member's own: only who led, campaigned or
-        # follows somebody new waits afresh (paper, 5.2).
-        waits_afresh = state.role != "follower" or leader is not None
-        state.leader = leader
-        if waits_afresh:
-            self._election.restart_timer()
-        state.become("follower")
-        if leader is not None:
-            state.events.append(CoreEvent(type="LeaderKnown", term=term, leader=leader))
+                self._roles.take_over()

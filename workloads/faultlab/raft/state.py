@@ -13,7 +13,7 @@ from .ready import CoreEvent, ReceivedChunk, SnapshotChunkRequest
 
 
 class State:
-    """One member's variables. Only `core.Raft` changes term, role, leader and configuration."""
+    """One member's variables. Term, role and leader change in roles.py only."""
 
     __slots__ = (
         "_violations",
