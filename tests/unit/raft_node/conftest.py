@@ -18,6 +18,7 @@ from typing import Any
 
 import hiredis
 import pytest
+from raft_trio import Trio
 
 PROGRAM = "from faultlab.node import main; main()"
 
@@ -314,6 +315,19 @@ def make_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     yield make
     for cluster in made:
         cluster.stop()
+
+
+@pytest.fixture
+def make_trio(tmp_path: Path) -> Iterator[Callable[..., Trio]]:
+    made: list[Trio] = []
+
+    def make(**settings: Any) -> Trio:
+        made.append(Trio(tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for trio in made:
+        trio.close()
 
 
 @pytest.fixture(scope="module")
