@@ -76,6 +76,12 @@ class EmbeddedLab(Lab):
             if alive([agent]):
                 os.kill(agent, signal.SIGCONT)
 
+    def in_volume(self, pod: str, namespace: str, script: str) -> None:
+        claim = self.object("persistentvolumeclaim", f"data-{pod}", namespace)
+        assert claim is not None
+        folder = self.home / "claims" / claim["metadata"]["uid"]
+        subprocess.run([sys.executable, "-c", script], cwd=folder, timeout=20, check=True)
+
     def tables(self) -> list[str]:
         found = []
         seen = network_namespaces([self.info().pid])

@@ -69,6 +69,10 @@ class KindLab(Lab):
         finally:
             on_node(node, "kill", "-CONT", pid, check=False)
 
+    def in_volume(self, pod: str, namespace: str, script: str) -> None:
+        there = f"import os; os.chdir('/data')\n{script}"
+        self.kubectl("-n", namespace, "exec", pod, "--", "python", "-c", there)
+
     def tables(self) -> list[str]:
         found = []
         for node in self.nodes():

@@ -72,6 +72,10 @@ class Lab(ABC):
         """The agent of the pod's node neither runs nor dies within the block."""
 
     @abstractmethod
+    def in_volume(self, pod: str, namespace: str, script: str) -> None:
+        """Runs a Python script in the directory of the running pod's volume `data`."""
+
+    @abstractmethod
     def tables(self) -> list[str]:
         """The lab's nftables tables in all network namespaces of pods, as `NETNS TABLE`."""
 

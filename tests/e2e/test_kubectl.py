@@ -225,7 +225,12 @@ def test_a_raft_cluster_is_applied_waited_for_looked_at_and_deleted(kubectl: Kub
     assert owned == ["pod/r-0", "pod/r-1", "pod/r-2"]
     assert "LeaderElected" in kubectl("describe", "raft", "r")
     assert "electionTimeout" in kubectl("explain", "raftcluster.spec")
-    assert "replicas cannot be changed yet" in kubectl.refusal("scale", "raft/r", "--replicas=5")
+    assert "raftcluster.faultlab.dev/r scaled" in kubectl("scale", "raft/r", "--replicas=5")
+    kubectl("wait", "--for=jsonpath={.status.readyMembers}=5/5", "raft/r", "--timeout=40s")
+    kubectl("wait", "--for=condition=MembershipSettled", "raft/r", "--timeout=20s")
+    header, row = kubectl("get", "raft", "-o", "wide").splitlines()
+    shown = dict(zip(header.split(), row.split(), strict=True))
+    assert (shown["VOTERS"], shown["LEARNERS"], shown["MEMBERSHIP"]) == ("5", "0", "AllMembersVote")
     even = '{"spec":{"replicas":4}}'
     assert "replicas must be odd" in kubectl.refusal("patch", "raft", "r", "--type=merge", "-p", even)
     assert kubectl.proxied(f"pods/{leader}:7002", "status")["role"] == "leader"

@@ -11,7 +11,7 @@ from faultlab_embedded.controllers import adoption, pods, revisions
 from faultlab_embedded.controllers.claims import claim_names, settle_owner, wanted_owner
 from faultlab_embedded.controllers.runtime import Source, own_key, owner_reference
 from faultlab_embedded.node.recorder import Recorder
-from faultlab_embedded.store.errors import ApiError
+from faultlab_embedded.store.errors import ApiError, Conflict
 from faultlab_embedded.store.registry import Registry
 
 Object = Mapping[str, Any]
@@ -200,7 +200,10 @@ class StatefulSetReconciler:
         for template in look.obj["spec"].get("volumeClaimTemplates") or ():
             volume = template["metadata"]["name"]
             name = claims[volume]
-            if self._registry.find("persistentvolumeclaims", look.namespace, name) is not None:
+            there = self._registry.find("persistentvolumeclaims", look.namespace, name)
+            if there is not None and "deletionTimestamp" in there.decode()["metadata"]:
+                raise Conflict(f"pvc {name} is being deleted")
+            if there is not None:
                 continue
             labels = {**(template["metadata"].get("labels") or {}), **match_labels}
             meta: dict[str, Any] = {"name": name, "namespace": look.namespace, "labels": labels}

@@ -27,7 +27,7 @@ class _Announcement(NamedTuple):
 
 
 class ElectionAnnouncer:
-    """Posts LeaderElected, LeaderLost and InvariantViolated for the clusters that it is told to watch.
+    """Posts LeaderElected, LeaderLost, LeadershipTransfer and InvariantViolated for the clusters that it is told to watch.
 
     What happened before the operator started is not announced again: members replay their events
     to whoever connects.
@@ -78,6 +78,9 @@ class ElectionAnnouncer:
     def _announcement(self, namespace: str, name: str, event: MemberEvent) -> tuple[str, str, str] | None:
         if event.type == "LeaderElected":
             return "Normal", "LeaderElected", f"{event.member} leads term {event.term}"
+        if event.type == "LeadershipTransfer":
+            detail = f" ({event.detail})" if event.detail else ""
+            return "Normal", "LeadershipTransfer", f"{event.member} hands over to {event.leader}{detail}"
         if event.type == "InvariantViolated":
             return "Warning", "InvariantViolated", f"{event.member}, term {event.term}: {event.detail}"
         if event.type == "LeaderLost" and event.term > self._lost.get((namespace, name), -1):

@@ -161,4 +161,12 @@ def _news(view: MemberView) -> tuple[object, ...]:
     status = view.status
     if status is None:
         return (view.reachable,)
-    return (view.reachable, status.role, status.term, status.leader, status.ready, status.started_at)
+    return (
+        view.reachable,
+        status.role,
+        status.term,
+        status.leader,
+        status.ready,
+        status.started_at,
+        status.configuration,
+    )

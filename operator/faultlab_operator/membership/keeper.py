@@ -119,9 +119,10 @@ class MembershipKeeper:
         """So that members which are added later start empty, and nobody pays for what nobody reads."""
         count = outcome.membership.pods
         done = (cluster.metadata.uid, count)
-        if self._cleared.get(key) == done or count != cluster.spec.replicas:
-            return
         if any(number_of(cluster, pod["metadata"]["name"]) >= count for pod in pods):
+            self._cleared.pop(key, None)
+            return
+        if self._cleared.get(key) == done or count != cluster.spec.replicas:
             return
         views = await self._services.members.refresh(key.namespace, key.name)
         if not is_confirmed(views, wanted_names(cluster)):

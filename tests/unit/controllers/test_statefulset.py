@@ -104,6 +104,24 @@ async def test_claim_of_a_pod_that_is_scaled_away_goes_where_the_policy_says_so(
     assert claim_list(cluster) == ["data-web-0"], "a pod that only restarts keeps its claim"
 
 
+async def test_a_pod_waits_for_the_end_of_a_claim_that_is_being_deleted_and_gets_a_new_one(
+    cluster: Any, make_set: Callable[..., Any]
+) -> None:
+    make_set(volumeClaimTemplates=[CLAIM])
+    await cluster.until(lambda: cluster.status(SETS, "web").get("readyReplicas") == 3)
+    claims = ("persistentvolumeclaims", "default", "data-web-0")
+    before = cluster.registry.get(*claims)["metadata"]["uid"]
+    cluster.registry.patch(*claims, {"metadata": {"finalizers": ["tests.faultlab.dev/hold"]}})
+    cluster.registry.delete(*claims)
+    cluster.registry.delete("pods", "default", "web-0")
+    await cluster.until(lambda: cluster.names() == ["web-1", "web-2"])
+    await cluster.settle()
+    assert cluster.names() == ["web-1", "web-2"], "no pod is made on a volume that goes"
+    cluster.registry.patch(*claims, {"metadata": {"finalizers": None}})
+    await cluster.until(lambda: cluster.names() == ["web-0", "web-1", "web-2"])
+    assert cluster.registry.get(*claims)["metadata"]["uid"] != before
+
+
 async def test_deleted_pod_comes_back_under_its_name(cluster: Any, make_set: Callable[..., Any]) -> None:
     make_set()
     await cluster.until(lambda: cluster.status(SETS, "web").get("readyReplicas") == 3)

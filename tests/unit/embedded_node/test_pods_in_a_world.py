@@ -242,6 +242,19 @@ def test_crashing_container_restarts_at_once_and_then_backs_off(api: Any, until:
     until(lambda: api.pod("crash") is None, deadline_s=3)
 
 
+def test_what_a_container_said_last_is_in_its_status_where_the_policy_says_so(api: Any, until: Until) -> None:
+    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    api.run("told", ["sh", "-c", "echo one; echo two >&2; exit 3"], container=policy)
+    api.run("well", ["sh", "-c", "echo all is well"], container=policy)
+    api.run("silent", ["sh", "-c", "echo one; exit 3"])
+    for name in ("told", "well", "silent"):
+        until(lambda name=name: api.phase(name) in ("Failed", "Succeeded"))
+    ended = {name: api.container(name)["state"]["terminated"] for name in ("told", "well", "silent")}
+    assert sorted(ended["told"]["message"].splitlines()) == ["one", "two"]
+    assert "message" not in ended["well"]
+    assert "message" not in ended["silent"]
+
+
 def test_killed_container_is_noticed_at_once_and_started_again(api: Any, until: Until) -> None:
     api.run("victim", ["sleep", "1000"], restartPolicy="Always")
     until(lambda: api.container("victim").get("ready"))
