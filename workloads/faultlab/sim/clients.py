@@ -218,7 +218,7 @@ class Crowd:
         self.completions = 0
         """Operations that were answered, and not with an error."""
         self._delay_ns = delay_ns
-        self._think_ns = span_ns * options.count / max(1, options.operations)
+        self._think_ns = 0.6 * span_ns * options.count / max(1, options.operations)
         self._machines = machines
         self._recorder = recorder
         self._watcher = watcher

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from random import Random
 
+from faultlab.raft.configuration import Configuration
 from faultlab.raft.errors import RaftError
 
 from .caretaker import Caretaker
@@ -258,11 +259,22 @@ class Faults:
         process.enter(_hand_over, process, action.voters)
         return _nothing
 
-    def members(self, action: Action, _name: str) -> Undo | None:
+    def members(self, action: Action, name: str) -> Undo | None:
         """Other voters are wanted."""
         if self._caretaker.damaged_in_use():
             return None
+        if action.detail:
+            return self._order_at_once(action, name)
         self._caretaker.want(action.voters)
+        return _nothing
+
+    def _order_at_once(self, action: Action, name: str) -> Undo | None:
+        process = self._world.machines[name].process
+        if process is None or not self._caretaker.reached:
+            return None
+        loop, step_ns = self._world.loop, self._world.options.election_ns // 8
+        for place, others in enumerate((int(action.amount), int(action.amount) - 1, int(action.amount))):
+            loop.after(place * step_ns, process.enter, _shrink, process, others)
         return _nothing
 
     def load(self, action: Action, _name: str) -> Undo | None:
@@ -279,6 +291,19 @@ def _hand_over(process: Process, to: tuple[str, ...]) -> None:
             node.changes.hand_over(candidates)
         except RaftError:
             return
+
+
+def _shrink(process: Process, others: int) -> None:
+    """Proposes the leader and so many other voters, whatever is under way."""
+    core = process.node.core
+    now = core.configuration
+    voters = (process.id, *[voter for voter in now.voters if voter != process.id][:others])
+    addresses = {voter: now.addresses[voter] for voter in voters}
+    try:
+        core.propose_configuration(Configuration(voters, (), (), addresses))
+    except RaftError:
+        return
+    process.node.wake()
 
 
 def _exchanged(cut: Cut, one: str, other: str) -> Cut:

@@ -21,7 +21,6 @@ from faultlab.raft.storage.store import Storage, open_storage
 from .machine import Process
 from .observer import Seen
 from .options import Options
-from .safety import ShadowLog
 from .watching import STATE_STRIDE, SimWatch, WatchedRaft, WatchedStorage
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
         world.marks.reach("restarted from a snapshot")
     if recovered.truncated_bytes:
         world.marks.reach("restarted with a torn tail")
-    log = ShadowLog(recovered.snapshot.index, recovered.snapshot.term, recovered.entries)
+    log = world.safety.started(process.id, recovered)
     core = WatchedRaft(
         core_config(options, process.id, rule),
         recovered.hard_state,
@@ -61,7 +60,6 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
     )
     seen = Seen(process, log, core.configuration)
     core.observer, core.seen = world.observer, seen
-    world.safety.synced(process.id, recovered.entries)
     watch = SimWatch(machine.name, machine.clock, options.tick_ns / 1e9, f"{machine.name}/{process.life}")
     watch.observer, watch.seen, watch.keeps_events = world.observer, seen, world.keep_events
     watch.stride = STATE_STRIDE

@@ -22,6 +22,7 @@ MARKS = MappingProxyType(
         "transfer given up": "A transfer was not over within an election timeout.",
         "snapshot taken": "A member made its state durable as a snapshot.",
         "snapshot installed": "A follower went on from its leader's snapshot.",
+        "snapshot replaced a longer log": "What it took the place of went on beyond it.",
         "snapshot installed during joint consensus": "As before, with two majorities deciding.",
         "snapshot chunk resumed": "A snapshot went on where another leader or life had left it.",
         "snapshot chunk rejected": "A part of a snapshot began elsewhere than the follower wanted.",

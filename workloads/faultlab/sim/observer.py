@@ -9,8 +9,10 @@ from faultlab.raft.kv import KeyValueStore
 from faultlab.raft.messages import (
     Entry,
     EntryKind,
+    HardState,
     InstallSnapshot,
     Message,
+    SnapshotMeta,
     SnapshotResponse,
     VoteRequest,
 )
@@ -122,7 +124,10 @@ class Observer:
         """A Ready goes to the host."""
         member = seen.process.id
         if ready.snapshot is not None:
-            seen.log.install(ready.snapshot.index, ready.snapshot.term)
+            if seen.log.last > ready.snapshot.index:
+                self._marks.reach("snapshot replaced a longer log")
+            last = ready.snapshot.index if ready.entries else core.last_index
+            self._safety.installed(member, ready.snapshot, last, seen.log)
         if ready.entries:
             if ready.entries[0].index <= seen.log.last:
                 self._marks.reach("conflicting entries replaced")
@@ -141,9 +146,11 @@ class Observer:
             if ready.committed[-1].index > self.applied:
                 self._first_applied(ready.committed)
 
-    def synced(self, seen: Seen, entries: list[Entry]) -> None:
-        """Entries are durable at a member."""
-        self._safety.synced(seen.process.id, entries)
+    def synced(
+        self, seen: Seen, entries: list[Entry], state: HardState | None, installed: SnapshotMeta | None
+    ) -> None:
+        """A group is durable at a member."""
+        self._safety.synced(seen.process.id, entries, state, installed)
 
     def snapshot_taken(self, seen: Seen, index: int) -> None:
         """A member has made its state durable."""

@@ -149,7 +149,7 @@ _FAULTS: dict[FaultKind, float] = {
     "slowDisk": 1,
     "full": 0.5,
     "eio": 0.5,
-    "fsync": 0.7,
+    "fsync": 1,
     "damage": 0.8,
     "wipe": 0.5,
     "transfer": 2,
@@ -164,7 +164,7 @@ def draw_options(rng: Random) -> Options:
     members = rng.choices((1, 2, 3, 4, 5, 6, 7), (4, 4, 32, 8, 36, 6, 10))[0]
     election_ns = rng.choice((60, 100, 150, 250)) * MS
     election_ticks = rng.randint(7, 11)
-    check_quorum = rng.random() < 0.9
+    check_quorum = rng.random() < 0.8
     pre_vote = rng.random() < 0.85
     # A lease needs leaders that step down and followers that stay faithful while they hear theirs.
     reads: ReadMode = rng.choices(("linearizable", "lease", "follower"), (50, 25, 25))[0]

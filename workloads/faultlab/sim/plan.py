@@ -59,10 +59,49 @@ def draw_plan(rng: Random, options: Options) -> tuple[Action, ...]:
     drafts: list[Action] = []
     kinds: Sequence[FaultKind] = sorted(options.faults)
     for kind in kinds:
-        count = _poisson(rng, options.faults[kind])
-        drafts += [_draw(rng, kind, options) for _ in range(count)]
+        for _ in range(_poisson(rng, options.faults[kind])):
+            action = _draw(rng, kind, options)
+            drafts += [action, *_companions(rng, action, options)]
     drafts.sort(key=lambda action: action.at_ns)
     return tuple(msgspec.structs.replace(action, id=place) for place, action in enumerate(drafts))
+
+
+def _companions(rng: Random, action: Action, options: Options) -> list[Action]:
+    """What makes a fault worse: some troubles come in pairs, and hide from those who look at one alone."""
+    chance = rng.random()
+    if action.kind == "pause" and chance < 0.5 and options.members > 1:
+        # The target misses who takes its place, and goes on for a while as what it was.
+        longer_ns = action.lasts_ns + int(options.election_ns * rng.uniform(0.3, 2))
+        cut = msgspec.structs.replace(action, kind="cut", at_ns=action.at_ns - 1, lasts_ns=longer_ns)
+        return [_isolation(cut, options, rng.choice(("both", "in")))]
+    if action.kind == "members" and action.detail and chance < 0.6 and options.members > 2:
+        cut = msgspec.structs.replace(
+            action,
+            kind="cut",
+            at_ns=action.at_ns - options.election_ns // 10,
+            lasts_ns=options.election_ns * 4,
+            voters=(),
+        )
+        keep = rng.sample(options.names, 2)
+        away = [name for name in options.machines if name not in keep]
+        return [msgspec.structs.replace(cut, pivot=keep[0], detail="apart", cut=_apart(keep, away))]
+    if action.kind == "fsync" and chance < 0.7:
+        later_ns = action.at_ns + int(options.election_ns * rng.choice((0.01, 0.1, 0.5)))
+        return [msgspec.structs.replace(action, kind="power", at_ns=later_ns, lasts_ns=options.election_ns)]
+    return []
+
+
+def _isolation(cut: Action, options: Options, direction: str) -> Action:
+    one = options.names[0]
+    others = list(options.machines[1:])
+    grudge = {one: others}
+    if direction == "both":
+        grudge.update({other: [one] for other in others})
+    return msgspec.structs.replace(cut, pivot=one, detail="isolate", cut=grudge)
+
+
+def _apart(side: list[str], other: list[str]) -> Cut:
+    return {**{name: list(other) for name in side}, **{name: list(side) for name in other}}
 
 
 def _poisson(rng: Random, mean: float) -> int:
@@ -150,7 +189,11 @@ def _transfer(rng: Random, options: Options) -> dict[str, object]:
 
 
 def _members(rng: Random, options: Options) -> dict[str, object]:
+    """Wanted voters; or, of somebody who is impatient, orders straight to the leader's core, one after
+    another: shrink to the leader and so many others."""
     machines = options.machines
+    if rng.random() < 0.4:
+        return {"target": "leader", "detail": "impatient", "amount": float(rng.randint(1, 3)), "lasts_ns": 0}
     size = rng.randint(1 if options.members < 3 else 2, len(machines))
     return {"target": "", "voters": tuple(sorted(rng.sample(machines, size))), "lasts_ns": 0}
 

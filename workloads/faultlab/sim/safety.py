@@ -6,17 +6,20 @@ has promised so far; no member's log is ever read through.
 
 - election safety: a term has one leader;
 - log matching: an index and a term name one entry, and one entry before it;
-- commitment: what a leader commits is durable on a majority of each half of its configuration;
+- commitment: what a leader commits is durable on a majority of each half of its configuration, and no
+  member without it could still be elected by the others (5.4.2);
 - leader completeness: a leader has every entry that was committed in an earlier term;
 - state machine safety: all members apply the same entry at an index, and come to the same state by it;
-- no committed entry is lost: a committed index never holds another entry.
+- no committed entry is lost: a committed index never holds another entry;
+- no promise is forgotten: a member comes back with every entry and vote that it had made durable.
 """
 
 from collections.abc import Callable, Iterable
 
 from faultlab.raft.configuration import Configuration
-from faultlab.raft.messages import Entry
+from faultlab.raft.messages import Entry, HardState, SnapshotMeta
 from faultlab.raft.quorum import majority
+from faultlab.raft.storage.store import Recovered
 
 Report = Callable[[str, str], None]
 """Called with a member and what it broke."""
@@ -67,6 +70,16 @@ class ShadowLog:
         self.base_term = term
 
 
+class Durable:
+    """What one member has made durable, and so promised to know for ever."""
+
+    __slots__ = ("log", "state")
+
+    def __init__(self, log: ShadowLog) -> None:
+        self.log = log
+        self.state = HardState()
+
+
 class Safety:
     """What the cluster has promised so far."""
 
@@ -75,6 +88,7 @@ class Safety:
         self._leaders: dict[int, str] = {}
         self._entries: dict[tuple[int, int], tuple[int, bytes, int]] = {}
         self._durable: dict[tuple[int, int], dict[str, None]] = {}
+        self._members: dict[str, Durable] = {}
         self._committed: dict[int, Committed] = {}
         self._states: dict[int, str] = {}
         self.commit = 0
@@ -114,11 +128,56 @@ class Safety:
                 )
             before = term
 
-    def synced(self, member: str, entries: Iterable[Entry]) -> None:
-        """Entries are durable at a member."""
+    def started(self, member: str, recovered: Recovered) -> ShadowLog:
+        """A member begins with this; it must be no less than what it had promised in an earlier life."""
+        snapshot, entries = recovered.snapshot, recovered.entries
+        log = ShadowLog(snapshot.index, snapshot.term, entries)
+        before = self._members.get(member)
+        if before is not None:
+            self._compare(member, before, log, recovered.hard_state)
+        now = Durable(ShadowLog(snapshot.index, snapshot.term, entries))
+        now.state = recovered.hard_state
+        self._members[member] = now
+        self._note_durable(member, entries)
+        return log
+
+    def synced(
+        self, member: str, entries: list[Entry], state: HardState | None, installed: SnapshotMeta | None
+    ) -> None:
+        """A group is durable at a member: a snapshot that its log begins with, entries, a hard state."""
+        durable = self._members[member]
+        if installed is not None:
+            durable.log.install(installed.index, installed.term)
+        if entries:
+            # Each Ready's entries replace what was behind them; one group may hold several Readys'.
+            for entry in entries:
+                durable.log.write([entry])
+            self._note_durable(member, entries)
+        if state is not None:
+            durable.state = state
+
+    def _note_durable(self, member: str, entries: list[Entry]) -> None:
         durable = self._durable
         for entry in entries:
             durable.setdefault((entry.index, entry.term), {})[member] = None
+
+    def _compare(self, member: str, before: Durable, log: ShadowLog, state: HardState) -> None:
+        """A shorter log is right only where what is gone was replaced, which shows in the term at its end."""
+        old = before.state
+        if state.term < old.term or (state.term == old.term and old.vote not in (None, state.vote)):
+            self._report(
+                member,
+                f"promise: {member} comes back with term {state.term}, vote {state.vote}, and had made"
+                f" durable term {old.term}, vote {old.vote}",
+            )
+        last = log.last
+        is_cut = last < before.log.base or before.log.term(last) == log.term(last)
+        if last < before.log.last and is_cut:
+            self._report(
+                member,
+                f"promise: {member} comes back with entries up to {last}, and had made those up to"
+                f" {before.log.last} durable",
+            )
 
     def committed(
         self, member: str, commit: int, term: int, log: ShadowLog, configurations: tuple[Configuration, ...]
@@ -133,11 +192,24 @@ class Safety:
                     f" on {', '.join(sorted(self._holders(commit, log))) or 'nobody'} of"
                     f" {configurations[-1].describe()}",
                 )
+            if configurations and log.term(commit) not in (None, term):
+                self._check_older_term(member, commit, term, log, configurations[-1])
             for index in range(self.commit + 1, commit + 1):
                 entry_term = log.term(index)
                 if entry_term is not None:
                     self._committed[index] = Committed(entry_term, term)
             self.commit = commit
+
+    def installed(self, member: str, snapshot: SnapshotMeta, last_index: int, log: ShadowLog) -> None:
+        """A snapshot takes the place of a log that contradicts it or ends before it; `last_index`: where
+        the member's log ends now, without what follows in the same Ready."""
+        log.install(snapshot.index, snapshot.term)
+        if last_index > snapshot.index:
+            self._report(
+                member,
+                f"log matching: {member} keeps entries {snapshot.index + 1} to {last_index} behind a snapshot"
+                f" up to entry {snapshot.index} of term {snapshot.term}, which they did not follow",
+            )
 
     def applied(self, member: str, entries: list[Entry]) -> None:
         """A member applies committed entries."""
@@ -170,6 +242,28 @@ class Safety:
                 self._report(
                     member,
                     f"no committed entry is lost: {member} gives up entry {index} of term {chosen.term}",
+                )
+                return
+
+    def _check_older_term(
+        self, member: str, commit: int, term: int, log: ShadowLog, configuration: Configuration
+    ) -> None:
+        """An entry of an earlier term is committed alone (paper, 5.4.2 and figure 8): could the voters still
+        elect one of them that lacks it?"""
+        ends = {
+            voter: (durable.log.term(durable.log.last) or 0, durable.log.last, durable.log)
+            for voter in configuration.voters
+            if (durable := self._members.get(voter)) is not None
+        }
+        for candidate, (last_term, last, candidate_log) in ends.items():
+            if candidate_log.base >= commit or candidate_log.term(commit) == log.term(commit):
+                continue
+            votes = sum(other[:2] <= (last_term, last) for other in ends.values())
+            if votes >= majority(len(configuration.voters)):
+                self._report(
+                    member,
+                    f"commitment: {member}, leader of term {term}, commits entry {commit} of term"
+                    f" {log.term(commit)} by counting; {candidate}, which lacks it, could still be elected",
                 )
                 return
 

@@ -10,6 +10,7 @@ from faultlab.raft.core import Raft
 from faultlab.raft.kv import KeyValueStore
 from faultlab.raft.messages import (
     Entry,
+    HardState,
     InstallSnapshot,
     Message,
     SnapshotMeta,
@@ -75,22 +76,37 @@ class WatchedStorage:
         self._storage = storage
         self._observer = observer
         self._seen = seen
-        self._gathered: list[Entry] = []
+        self._entries: list[Entry] = []
+        self._state: HardState | None = None
+        self._installed: SnapshotMeta | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
     def add_entries(self, entries: list[Entry]) -> None:
         """As Storage.add_entries."""
-        self._gathered += entries
+        self._entries += entries
         self._storage.add_entries(entries)
 
+    def add_hard_state(self, state: HardState) -> None:
+        """As Storage.add_hard_state."""
+        self._state = state
+        self._storage.add_hard_state(state)
+
+    def install(self, meta: SnapshotMeta, disk: Any, done: Any) -> None:
+        """As Storage.install: what was gathered before is forgotten."""
+        self._entries = []
+        self._installed = meta
+        self._storage.install(meta, disk, done)
+
     def start_sync(self, disk: Any, done: Any) -> None:
-        """As Storage.start_sync; the entries count as durable once the disk says so."""
-        entries, self._gathered = self._gathered, []
+        """As Storage.start_sync; what it writes counts as durable once the disk says so."""
+        entries, self._entries = self._entries, []
+        state, self._state = self._state, None
+        installed, self._installed = self._installed, None
 
         def synced() -> None:
-            self._observer.synced(self._seen, entries)
+            self._observer.synced(self._seen, entries, state, installed)
             done()
 
         self._storage.start_sync(disk, synced)
