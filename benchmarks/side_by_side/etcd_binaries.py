@@ -45,8 +45,7 @@ def _build(name: str, package: str, cache: Path) -> None:
     if go is None:
         raise BenchmarkError(
             f"{name} of etcd {VERSION} is not in PATH, and neither is go to build it. Install Go 1.25 or"
-            f" later, or put etcd, etcdctl and benchmark {VERSION} into PATH, or leave etcd out"
-            " (--without etcd)"
+            f" later, or put etcd, etcdctl and benchmark {VERSION} into PATH"
         )
     print(f"building {name} {VERSION} from {package}, once, into {cache}", file=sys.stderr, flush=True)
     module = cache / "modules" / name

@@ -67,8 +67,11 @@ class Run:
         self._binaries: dict[str, str] = {}
         self._makers: dict[str, ClusterFactory] = {"faultlab": FaultlabCluster}
         if "etcd" not in options.without:
-            self._binaries = etcd_binaries.find_or_build()
-            self._makers["etcd"] = partial(EtcdCluster, binaries=self._binaries)
+            try:
+                self._binaries = etcd_binaries.find_or_build()
+                self._makers["etcd"] = partial(EtcdCluster, binaries=self._binaries)
+            except BenchmarkError as error:
+                console.print(f"etcd is left out, and with it whatever is compared to it: {error}")
         if "pysyncobj" not in options.without:
             if is_installed():
                 self._makers["pysyncobj"] = PySyncObjCluster

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -107,7 +108,7 @@ def _at_most(what: str, measured: float, wanted: float, unit: str) -> Verdict:
 
 def show_loads(console: Console, loads: Loads) -> None:
     """One line for each workload and system."""
-    table = _table("Load", "workload", "system", "op/s", "p50 ms", "p99 ms", "p99.9 ms")
+    table = _table("workload", "system", "op/s", "p50 ms", "p99 ms", "p99.9 ms")
     for heading in ("servers' CPU", "us/op", "client's share", "MiB each", "counted"):
         table.add_column(heading, justify="right")
     for workload, by_system in loads.items():
@@ -133,7 +134,7 @@ def show_loads(console: Console, loads: Loads) -> None:
 
 def show_times(console: Console, times: Mapping[str, Times]) -> None:
     """Failovers and hand-overs."""
-    table = _table("Without a leader", "what", "rounds", "p50 ms", "p90 ms", "max ms")
+    table = _table("what", "rounds", "p50 ms", "p90 ms", "max ms")
     for what, measured in times.items():
         ranked = sorted(measured.rounds)
         p90 = ranked[int(len(ranked) * 0.9)]
@@ -145,7 +146,8 @@ def show_series(
     console: Console, title: str, heading: str, series: Mapping[str, Mapping[int, Round]]
 ) -> None:
     """Throughput as something grows."""
-    table = _table(title, heading, *(f"{name} {unit}" for name in series for unit in ("op/s", "p99 ms")))
+    console.print(title)
+    table = _table(heading, *(f"{name} {unit}" for name in series for unit in ("op/s", "p99 ms")))
     for at in next(iter(series.values())):
         cells = []
         for by_size in series.values():
@@ -156,15 +158,16 @@ def show_series(
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
     """Target, measurement, and whether it was met."""
-    table = _table("Targets", "what", "wanted", "measured", "")
+    table = _table("what", "wanted", "measured", "")
     for verdict in verdicts:
         word = {True: "[green]met[/]", False: "[red]MISSED[/]", None: "not told"}[verdict.met]
         table.add_row(verdict.what, verdict.wanted, verdict.measured, word)
     console.print(table)
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(*headings: str) -> Table:
+    """Readable as it is, and as Markdown."""
+    table = Table(box=box.MARKDOWN)
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place == 0 else "right", no_wrap=True)
     return table
