@@ -103,7 +103,7 @@ def test_a_log_that_no_snapshot_cuts_makes_writes_busy(
     monkeypatch.setattr(node_module, "_MIN_LOG_BYTES", 1_000_000)
     trio = make_trio(snapshot_log_bytes=500_000)
     leader = trio.lead()
-    monkeypatch.setattr(leader.snapshots, "take_if_due", lambda: None)
+    monkeypatch.setattr(leader.snapshots, "take", lambda: None)
     answers = [trio.write(leader, f"k{n}", VALUE) for n in range(40)]
     assert is_busy(answers[-1], "waits for a snapshot")
     assert 18 <= sum(answer.told == ["+OK"] for answer in answers) <= 22

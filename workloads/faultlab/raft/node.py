@@ -196,18 +196,22 @@ class RaftNode:
         self._scheduled = False
         if self._stopped:
             return
+        core, requests = self.core, self.requests
         with self._unbroken:
-            self.requests.start()
-            for _ in range(_MAX_READYS_PER_TURN):
-                if not self.core.has_ready():
+            requests.start()
+            readys = 0
+            while core.has_ready():
+                self._handle(core.ready())
+                readys += 1
+                if readys == _MAX_READYS_PER_TURN:
+                    self._wake()
                     break
-                self._handle(self.core.ready())
-            else:
-                self._wake()
             self.reads.answer()
-            self.snapshots.take_if_due()
-            self._start_sync()
-            if self.requests.can_go_on and not self._scheduled:
+            if self.snapshots.due:
+                self.snapshots.take()
+            if self._must_sync or self._after_sync:
+                self._start_sync()
+            if requests.kept and not self._scheduled and requests.can_go_on():
                 self._wake()
 
     def _broken(self, error: Exception) -> None:
@@ -300,7 +304,7 @@ class RaftNode:
 
     def _start_sync(self) -> None:
         """Hands everything gathered to the disk, unless the disk has something already."""
-        if self._syncing or not (self._must_sync or self._after_sync):
+        if self._syncing:
             return
         if self._hard_state is not None:
             self._storage.add_hard_state(self._hard_state)

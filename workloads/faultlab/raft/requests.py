@@ -67,7 +67,8 @@ class Requests:
         self._own: list[Request] = []
         self._forwarded: list[Request] = []
         self._bytes = 0
-        self._kept = False
+        self.kept = False
+        """Whether requests wait for the leadership to be settled."""
         self._leaderless_since: float | None = None
 
     def take(self, kind: Kind, command: bytes, slot: Slot) -> bool:
@@ -85,11 +86,11 @@ class Requests:
         if not self._own and not self._forwarded:
             return
         if keep:
-            self._kept = True
+            self.kept = True
             return
         own, self._own = self._own, []
         forwarded, self._forwarded = self._forwarded, []
-        kept, self._kept = self._kept, False
+        kept, self.kept = self.kept, False
         self._bytes = 0
         if self._core.role == "leader":
             self._serve(own + forwarded if forwarded else own)
@@ -101,10 +102,9 @@ class Requests:
                 slot.resolve(_NOT_LEADER, None, None)
             self._answer_elsewhere(own)
 
-    @property
     def can_go_on(self) -> bool:
-        """Whether kept requests need be kept no longer."""
-        return self._kept and not self._keep()
+        """Whether what is kept need be kept no longer."""
+        return not self._keep()
 
     def abandon(self) -> None:
         """The process ends: what was not started did not happen."""

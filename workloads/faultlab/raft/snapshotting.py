@@ -59,6 +59,8 @@ class Snapshotting:
         self._taking: _Taking | None = None
         self._loading: SnapshotMeta | None = None
         self._held: list[Entry] = []
+        self.due = False
+        """The log behind the last snapshot has grown to its bound."""
         self.taken = 0
         self.installed = 0
         self.parts_sent = 0
@@ -70,19 +72,18 @@ class Snapshotting:
 
     def applied(self) -> None:
         """The state machine has come on."""
-        if self._keep_after is None and self._storage.bytes_behind_snapshot >= self._keep_from_bytes:
-            self._keep_after = self._store.applied_index
+        grown = self._storage.bytes_behind_snapshot
+        if grown >= self._keep_from_bytes:
+            if self._keep_after is None:
+                self._keep_after = self._store.applied_index
+            self.due = grown >= self._limit_bytes and self._taking is None
 
     # Taking one.
 
-    def take_if_due(self) -> None:
-        """Begins a snapshot once the log behind the last one has grown to its bound."""
-        if (
-            self._storage.bytes_behind_snapshot < self._limit_bytes
-            or self._taking is not None
-            or self._loading is not None
-            or self._store.applied_index <= self._core.snapshot.index
-        ):
+    def take(self) -> None:
+        """Begins the snapshot that is due."""
+        self.due = False
+        if self._loading is not None or self._store.applied_index <= self._core.snapshot.index:
             return
         frozen = self._store.freeze()
         index = frozen.applied_index
