@@ -49,10 +49,12 @@ class _Outstanding(msgspec.Struct):
 class Forwarder:
     """The follower's side."""
 
-    def __init__(self, links: Mapping[str, Link]) -> None:
+    def __init__(self, links: Mapping[str, Link], after_id: int = 0) -> None:
+        """Requests are numbered behind `after_id`. Let no two lives of a member use the same numbers: an
+        answer to the one before would be taken for an answer to this one."""
         self._links = links
         self._outstanding: dict[int, _Outstanding] = {}
-        self._last_id = 0
+        self._last_id = after_id
 
     def __len__(self) -> int:
         return len(self._outstanding)
