@@ -72,7 +72,7 @@ class RaftNode:
         self.core = core
         self.store = store
         member = name_of(member_id)
-        self._member, self._member_id = member, member_id
+        self._member, self.member_id = member, member_id
         self._stale_reads = config.reads == "stale"
         self._early = config.break_rule == "ackBeforeSync"
         self._scheduler, self._storage, self._disk = host.scheduler, host.storage, host.disk
@@ -83,7 +83,7 @@ class RaftNode:
         self._max_log_bytes = max(_LOG_TO_SNAPSHOT * config.snapshot_log_bytes, _MIN_LOG_BYTES)
         self.proposals = Proposals(member)
         self.reads = WaitingReads(member, store)
-        self.forwarder = Forwarder(self._links)
+        self.forwarder = Forwarder(self._links, host.clock.monotonic_ns())
         self.requests = Requests(
             config,
             core,
@@ -94,7 +94,7 @@ class RaftNode:
             self.forwarder,
             self._no_room,
         )
-        self.changes = Changes(config, core, member_id, self.wake)
+        self.changes = Changes(config, core, member_id, self._is_reachable, self.wake)
         self.snapshots = Snapshotting(config, core, store, host, self._send_part, self._snapshot_taken)
         self._desk = ForwardDesk(self._links, host.scheduler, self._submit_forwarded)
         self._unbroken = _Unbroken(self._broken)
@@ -270,16 +270,20 @@ class RaftNode:
                 {
                     member_id: (address.host, address.peer_port)
                     for member_id, address in configuration.addresses.items()
-                    if member_id != self._member_id
+                    if member_id != self.member_id
                 }
             )
+
+    def _is_reachable(self, peer: NodeId) -> bool:
+        link = self._links.get(peer)
+        return link is not None and link.connected
 
     def _look_for_vote(self) -> None:
         """Tells once that this member votes for good."""
         core = self.core
         if (
             self._on_vote is not None
-            and self._member_id in core.configuration.voters
+            and self.member_id in core.configuration.voters
             and core.configuration_index <= core.commit
         ):
             on_vote, self._on_vote = self._on_vote, None
