@@ -194,3 +194,23 @@ def test_members_that_nobody_reaches_are_removed_by_the_majority_of_the_others(
     _heal(world_lab, namespace)
     more_load(world_lab, namespace, 300)
     assert_nothing_was_lost(world_lab, namespace, tmp_path, 300)
+
+
+def test_a_change_of_members_goes_on_where_an_operator_left_it(
+    world_lab: Lab, namespace: str, tmp_path: Path
+) -> None:
+    start(world_lab, namespace, tmp_path)
+    before = uids(world_lab, namespace)
+    scale(world_lab, namespace, 5)
+
+    def knows_five() -> bool:
+        status_now = world_lab.member("demo-0", namespace) or {}
+        configuration = status_now.get("configuration") or {}
+        return sum(len(configuration.get(group, ())) for group in ("voters", "learners")) >= 5
+
+    eventually("the leader was told", knows_five, 20)
+    with world_lab.operator_away():
+        scale(world_lab, namespace, 3)
+    _settles(world_lab, namespace, 3)
+    assert uids(world_lab, namespace) == before
+    eventually("no volume is left over", lambda: set(claims(world_lab, namespace)) == THREE, 30)
