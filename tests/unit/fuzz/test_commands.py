@@ -82,7 +82,7 @@ class Desk:
         slot.resolve(result, "demo-0", 1)
 
 
-@budget(600)
+@budget(300)
 @given(st.lists(encoded(), min_size=1, max_size=8))
 def test_what_a_peer_passes_on_is_refused_or_can_be_applied(commands: list[bytes]) -> None:
     desk = Desk()
@@ -144,7 +144,7 @@ results = st.recursive(
 )
 
 
-@budget(400)
+@budget(300)
 @given(st.lists(st.tuples(st.integers(0, 4), results, st.none() | st.integers(0, 9)), max_size=4))
 def test_whatever_a_leader_answers_the_client_gets_a_whole_reply(answers: list[Any]) -> None:
     link = Link()
@@ -163,7 +163,7 @@ def test_whatever_a_leader_answers_the_client_gets_a_whole_reply(answers: list[A
             assert not reader.has_data(), f"{slot.result!r} is more than one reply"
 
 
-@budget(400)
+@budget(300)
 @given(st.lists(requests, min_size=1, max_size=10))
 def test_whatever_is_prepared_can_be_applied_and_answered(many: list[list[bytes]]) -> None:
     desk = Desk()

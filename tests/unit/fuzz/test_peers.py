@@ -173,7 +173,7 @@ def answered(data: bytes) -> set[int]:
     return found
 
 
-@budget(400)
+@budget(300)
 @given(st.data())
 def test_strangers_get_a_challenge_or_a_refusal_and_never_in(data: st.DataObject) -> None:
     chunks = data.draw(cut(data.draw(streams)))
@@ -186,7 +186,7 @@ def test_strangers_get_a_challenge_or_a_refusal_and_never_in(data: st.DataObject
     in_a_loop(run)
 
 
-@budget(300)
+@budget(200)
 @given(st.data())
 def test_whoever_comes_without_a_key_breaks_nothing(data: st.DataObject) -> None:
     hello = encode_hello(data.draw(hellos))
@@ -218,7 +218,7 @@ def unframed(data: bytes) -> tuple[int, bytes]:
     return one
 
 
-@budget(300)
+@budget(200)
 @given(st.data())
 def test_what_was_recorded_opens_no_door_in_any_order(data: st.DataObject) -> None:
     seen = recorded()
@@ -235,7 +235,7 @@ def test_what_was_recorded_opens_no_door_in_any_order(data: st.DataObject) -> No
     in_a_loop(run)
 
 
-@budget(300)
+@budget(200)
 @given(st.data())
 def test_a_peer_whose_bytes_are_bent_is_heard_up_to_there_and_cut_off(data: st.DataObject) -> None:
     sent = b"".join(data.draw(st.lists(st.sampled_from(APPLICATION), min_size=1, max_size=4)))
@@ -265,7 +265,7 @@ def test_a_peer_whose_bytes_are_bent_is_heard_up_to_there_and_cut_off(data: st.D
     in_a_loop(run)
 
 
-@budget(500)
+@budget(300)
 @given(st.lists(st.tuples(channels, payloads), max_size=6), st.booleans())
 def test_who_dials_believes_nobody_without_the_key(answers: list[tuple[int, bytes]], keyed: bool) -> None:
     one = Dialling(A if keyed else msgspec.structs.replace(A, key=None), "b", lambda *_: None)
@@ -279,7 +279,7 @@ def test_who_dials_believes_nobody_without_the_key(answers: list[tuple[int, byte
     assert not (one.done and keyed)
 
 
-@budget(400)
+@budget(300)
 @given(st.data())
 def test_who_dials_is_not_fooled_by_bent_or_reordered_answers(data: st.DataObject) -> None:
     one = Dialling(A, "b", lambda *_: None)
@@ -300,7 +300,7 @@ def test_who_dials_is_not_fooled_by_bent_or_reordered_answers(data: st.DataObjec
     assert not one.done or challenge in b"".join(answers)
 
 
-@budget(300)
+@budget(200)
 @given(st.data())
 def test_a_stream_gives_the_same_frames_and_errors_however_it_is_cut(data: st.DataObject) -> None:
     sent = data.draw(streams)
