@@ -17,7 +17,7 @@ from faultlab.raft.storage.snapshots import SnapshotWriter
 from faultlab.raft.storage.store import StorageSettings, open_storage
 from faultlab.runtime.disk import EXIT_DISK_FAILED, DiskThread
 from faultlab.runtime.files import RealFile, RealFiles
-from faultlab.sim.files import PowerCut, SimFiles
+from faultlab.sim.files import Inode, PowerCut, SimFiles
 
 FILES = RealFiles()
 SMALL = StorageSettings(16384, 4096)
@@ -219,6 +219,33 @@ def test_what_a_dead_process_had_not_synced_is_synced_before_it_counts() -> None
     files.lose_power()
     _, again = open_storage(files, Path("/data"), "demo", "demo-0", settings=SMALL)
     assert again.entries == found.entries
+
+
+class ForgetfulFiles(SimFiles):
+    """A failed sync leaves what was written in memory, marked as clean: ext4's way (Rebello et al.)."""
+
+    def check_sync(self, name: str, inode: Inode) -> None:
+        """Fails once, and then has nothing left to do."""
+        if self.sync_fails:
+            self.sync_fails -= 1
+            inode.pending.clear()
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        super().check_sync(name, inode)
+
+
+def test_what_a_failed_sync_left_in_memory_alone_is_written_again_before_it_counts() -> None:
+    files, disk = ForgetfulFiles(random.Random(6)), Failing()
+    storage, _ = open_storage(files, Path("/data"), "demo", "demo-0", settings=SMALL)
+    storage.add_entries([Entry(1, 1, b"x" * 5000)])
+    files.sync_fails = 1
+    storage.start_sync(disk, lambda: pytest.fail("acknowledged"))
+    assert disk.failed is not None
+    files.release_locks()
+    _, found = open_storage(files, Path("/data"), "demo", "demo-0", settings=SMALL)
+    files.release_locks()
+    files.lose_power()
+    _, again = open_storage(files, Path("/data"), "demo", "demo-0", settings=SMALL)
+    assert again.entries == found.entries == [Entry(1, 1, b"x" * 5000)]
 
 
 def test_no_room_for_the_first_segment_is_said_at_the_start() -> None:

@@ -96,10 +96,13 @@ class Member:
         else:
             self._install()
 
-    def lose_power(self) -> None:
-        """Back to what the disk kept."""
+    def end(self, power: bool) -> None:
+        """The process is gone; with `power` also what only memory held."""
+        self.storage = None
         self.files.release_locks()
-        self.files.lose_power()
+        self.files.dying = False
+        if power:
+            self.files.lose_power()
         self.files.syncs_left = 1_000_000
 
     def _write(self) -> None:
@@ -175,11 +178,11 @@ class Member:
         assert (recovered.entries, recovered.hard_state) in possible
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_a_power_cut_of_all_members_at_once_always_comes_back_by_itself(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(60))
+def test_a_power_cut_or_a_kill_of_all_members_at_once_always_comes_back_by_itself(seed: int) -> None:
     rng = random.Random(seed)
     members = [Member(name, random.Random(f"{seed}/{name}")) for name in MEMBERS]
-    for _ in range(6):
+    for _ in range(8):
         for member in members:
             member.files.syncs_left = rng.randint(0, 40)
         up = list(members)
@@ -195,8 +198,8 @@ def test_a_power_cut_of_all_members_at_once_always_comes_back_by_itself(seed: in
                     member.storage = None
             if step > 50 or not up:
                 break
+        power = rng.random() < 0.6
         for member in members:
-            member.storage = None
-            member.lose_power()
+            member.end(power)
     for member in members:
         member.start()

@@ -176,7 +176,8 @@ def _make_good(files: FileSystem, reader: LogReader) -> int:
     segment.size = max(segment.size, reader.size_of_last)
     for path in reader.dropped:
         files.remove(path)
-    files.sync_directory(segment.path.parent)
+    for folder in (segment.path.parent, segment.path.parent.parent / SNAPSHOTS):
+        files.sync_directory(folder)  # a process may have died between giving a name and making it durable
     truncated = tail.end - tail.offset
     if truncated:
         log.warning(
