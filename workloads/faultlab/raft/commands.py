@@ -121,18 +121,6 @@ def unwrap(spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[byte
     return inner, args[3:]
 
 
-def keys_of(spec: CommandSpec, args: list[bytes]) -> list[bytes]:
-    """All keys that a request names, those of the command inside REQ too; arity has been checked."""
-    unwrapped = unwrap(spec, args)
-    if isinstance(unwrapped, str):
-        return []
-    spec, args = unwrapped
-    if not spec.first_key:
-        return []
-    last = spec.last_key if spec.last_key >= 0 else len(args) + spec.last_key
-    return args[spec.first_key : last + 1 : spec.step]
-
-
 def _prepare_set(args: list[bytes]) -> Prepared:
     _, key, value, *options = args
     if len(key) > MAX_KEY_BYTES:

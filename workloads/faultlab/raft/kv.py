@@ -71,11 +71,6 @@ class KeyValueStore:
         """How many clients' sessions are open."""
         return len(self._sessions)
 
-    @property
-    def log_time_ms(self) -> int:
-        """The latest wall clock, in milliseconds, that a leader stamped an applied entry with."""
-        return self._sessions.log_time_ms
-
     def apply(self, entry: Entry) -> Result:
         """Applies the next entry of the log; one that is no command changes nothing else and answers None.
 

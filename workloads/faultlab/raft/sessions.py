@@ -15,7 +15,7 @@ request with such a number, or a lower one, is refused with `-SESSIONSTALE`, nev
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -166,9 +166,6 @@ class Sessions:
         self.log_time_ms = log_time_ms
         for session in sessions:
             self._add(session)
-
-    def __iter__(self) -> Iterator[Session]:
-        return iter(self._by_id.values())
 
     def _add(self, session: Session) -> None:
         self._by_id[session.id] = session
