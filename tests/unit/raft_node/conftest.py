@@ -102,6 +102,8 @@ class Cluster:
         self.settings = settings
         self.ids: dict[int, str] = {}
         """As the operator would write them into the configuration."""
+        self.headers: dict[str, str] = {}
+        """Of orders."""
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     program = (sys.executable, "-c", PROGRAM)
@@ -166,9 +168,8 @@ class Cluster:
 
     def post(self, index: int, path: str, document: Any) -> tuple[int, dict[str, Any]]:
         """Status and document of the answer."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.admin_ports[index]}{path}", json.dumps(document).encode(), method="POST"
-        )
+        url = f"http://127.0.0.1:{self.admin_ports[index]}{path}"
+        request = urllib.request.Request(url, json.dumps(document).encode(), self.headers, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=5) as response:
                 return response.status, json.loads(response.read())

@@ -1,9 +1,13 @@
 """Members come and go while clients write, and nothing that was acknowledged is lost."""
 
+import hmac
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from faultlab.contract.member import KEY_HEADER
 
 if TYPE_CHECKING:
     from conftest import Cluster
@@ -84,6 +88,34 @@ def test_who_does_not_lead_says_who_does(make_cluster: MakeCluster) -> None:
         assert cluster.post(follower, path, document) == (409, {"leader": f"demo-{leader}"})
     status, document = cluster.post(leader, "/membership", {"members": members})
     assert (status, document["reached"]) == (200, True)
+
+
+def test_with_a_key_orders_need_its_proof(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    key = b"0123456789abcdef"
+    (tmp_path / "key").write_bytes(key)
+    cluster = make_cluster(3, peerKeyFile=str(tmp_path / "key"))
+    leader = cluster.leader()
+    members = {"members": [cluster.address(index) for index in range(3)]}
+    assert cluster.post(leader, "/membership", members)[0] == 403
+    cluster.headers[KEY_HEADER] = hmac.new(key, b"admin demo", "sha256").hexdigest()
+    assert cluster.post(leader, "/membership", members)[0] == 200
+    cluster.headers[KEY_HEADER] = hmac.new(key, b"admin other", "sha256").hexdigest()
+    assert cluster.post(leader, "/transfer", {})[0] == 403
+
+
+def test_a_removed_member_says_so_and_disturbs_nobody(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(3, preVote=False)
+    cluster.leader()
+    cluster.change_members([0, 1])
+    cluster.wait_for("it is not ready", lambda: not cluster.status(2)["ready"])
+    removed = cluster.processes.pop(2)
+    leader = cluster.leader()
+    term = cluster.status(leader)["term"]
+    with cluster.writers([0, 1]) as writers:
+        writers.wait_for_more(300)
+    assert cluster.status(leader)["term"] == term
+    assert removed.poll() is None
+    cluster.processes[2] = removed
 
 
 @pytest.mark.parametrize(

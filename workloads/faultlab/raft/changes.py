@@ -13,11 +13,19 @@ from .membership import Goal, HandOver, Propose, Reached, Step, Wait, choose_suc
 class Changes:
     """One member's; what it was asked is forgotten with its leadership: who asks repeats it."""
 
-    def __init__(self, config: RaftConfig, core: Raft, member_id: NodeId, wake: Callable[[], None]) -> None:
-        """`wake()`: the core has been asked for something."""
+    def __init__(
+        self,
+        config: RaftConfig,
+        core: Raft,
+        member_id: NodeId,
+        is_reachable: Callable[[NodeId], bool],
+        wake: Callable[[], None],
+    ) -> None:
+        """`is_reachable(id)`: there is a connection to it. `wake()`: the core was asked for something."""
         self._core = core
         self._member_id = member_id
         self._priorities = config.priorities
+        self._is_reachable = is_reachable
         self._wake = wake
         self._goal: Goal | None = None
 
@@ -38,7 +46,9 @@ class Changes:
         there is nobody. Raises Busy while it is being transferred to another."""
         core = self._core
         voters = core.configuration.voters if candidates is None else candidates
-        to = choose_successor([i for i in voters if i != self._member_id], core.progress, self._priorities)
+        others = [voter for voter in voters if voter != self._member_id]
+        there = [voter for voter in others if self._is_reachable(voter)]
+        to = choose_successor(there or others, core.progress, self._priorities)
         if to is not None:
             core.transfer(to)
             self._wake()

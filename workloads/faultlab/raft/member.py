@@ -172,9 +172,7 @@ class RaftMember:
 
     def status(self) -> RaftStatus:
         """As `Observed.status`."""
-        return status_of(
-            self._node, self._storage, self._config.cluster, self._id, self._started_at, self.not_ready()
-        )
+        return status_of(self._node, self._storage, self._config.cluster, self._started_at, self.not_ready())
 
     def not_ready(self) -> str | None:
         """As `Observed.not_ready`."""

@@ -33,6 +33,8 @@ def not_ready(node: RaftNode, replay_until: int) -> str | None:
         return f"replaying the log: {applied} of {replay_until} entries applied"
     if not core.configuration.voters:
         return "waiting for the leader to add this member"
+    if node.member_id not in core.configuration.members:
+        return "this member was removed from the cluster"
     if core.leader is None:
         return "no leader is known"
     if node.snapshots.loading:
@@ -41,14 +43,14 @@ def not_ready(node: RaftNode, replay_until: int) -> str | None:
 
 
 def status_of(
-    node: RaftNode, storage: Storage, cluster: str, member_id: NodeId, started_at: str, reason: str | None
+    node: RaftNode, storage: Storage, cluster: str, started_at: str, reason: str | None
 ) -> RaftStatus:
     """The document of `/status`; `reason`: why the member is not ready."""
     core = node.core
     return RaftStatus(
         system="raft",
         cluster=cluster,
-        member=name_of(member_id),
+        member=name_of(node.member_id),
         role=core.role,
         term=core.term,
         leader=None if core.leader is None else name_of(core.leader),
@@ -59,7 +61,7 @@ def status_of(
         version=__version__,
         started_at=started_at,
         ready=reason is None,
-        id=member_id,
+        id=node.member_id,
         configuration=configuration_status(core),
         snapshot_index=core.snapshot.index,
         first_index=core.first_index,
