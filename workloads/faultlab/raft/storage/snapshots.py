@@ -110,12 +110,12 @@ class IncomingSnapshot:
         self._files = files
         self._member_dir = member_dir
         self._cluster = cluster
-        self._meta: SnapshotMeta | None = None
+        self._of: tuple[int, int, int, int] | None = None
         self._writer: SnapshotWriter | None = None
 
     def write(self, meta: SnapshotMeta, offset: int, data: bytes) -> None:
         """Adds a part. Offset 0 begins a new file; any other must follow what is there already."""
-        if offset == 0 or self._writer is None or self._meta != meta:
+        if offset == 0 or self._writer is None or self._of != _identity(meta):
             self._begin(meta)
         assert self._writer is not None
         if offset != self._writer.size:
@@ -124,17 +124,22 @@ class IncomingSnapshot:
 
     def finish(self, meta: SnapshotMeta) -> None:
         """Makes it durable under its name; OSError if it is not what `meta` says."""
-        if self._meta != meta or self._writer is None:
+        if self._writer is None or self._of != _identity(meta):
             self._begin(meta)
         assert self._writer is not None
         self._writer.finish_received(meta)
-        self._meta = self._writer = None
+        self._of = self._writer = None
 
     def _begin(self, meta: SnapshotMeta) -> None:
         if self._writer is not None:
             self._writer.discard()
-        self._meta = meta
+        self._of = _identity(meta)
         self._writer = SnapshotWriter(self._files, self._member_dir, self._cluster, _INCOMING)
+
+
+def _identity(meta: SnapshotMeta) -> tuple[int, int, int, int]:
+    """Leaders with the same of these have the same bytes."""
+    return (meta.index, meta.term, meta.size, meta.checksum)
 
 
 def read_meta(files: FileSystem, path: Path, cluster: str | None = None) -> SnapshotMeta:
