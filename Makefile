@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SCENARIO ?= chaos/scenarios/raft-leader-partition.yaml
 OUT ?=
+SEEDS ?= 2000
 KIND_CLUSTER ?= faultlab
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit parity e2e soak lint format types generate lock benchmarks clean \
+.PHONY: help install demo test unit sim parity e2e soak lint format types generate lock benchmarks clean \
   golden kind-up kind-load test-kind kind-down kind-logs
 
 help: ## Show this list
@@ -28,10 +29,13 @@ $(STAMP): pyproject.toml
 demo: install ## Cut the leader off, watch it fail over, read the verdict (SCENARIO=FILE for another one)
 	@$(BIN)/faultlab run $(SCENARIO) $(if $(OUT),--out $(OUT))
 
-test: unit parity e2e ## Every test but the repeated ones: units, simulations, end to end
+test: unit sim parity e2e ## Every test but the repeated ones: units, simulations, end to end
 
 unit: install ## Only the tests that need no world, two at a time
 	$(BIN)/pytest -n 2 --dist loadfile -m "not soak and not e2e" tests/unit
+
+sim: install ## Simulated disasters, SEEDS=2000 of them: promises, and the situations that must have come up
+	$(BIN)/faultlab sim raft --seeds $(SEEDS) --all-marks
 
 parity: install ## Compare the embedded API with a kube-apiserver, where this machine has its programs
 	$(BIN)/pytest -m parity tests/parity

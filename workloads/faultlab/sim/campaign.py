@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import signal
 import traceback
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -49,7 +50,7 @@ def run_campaign(seeds: Sequence[int], jobs: int, rule: Rule | None = None) -> G
     # Not forked: the parent has threads of its own (a progress bar), which a fork would lose half-way.
     context = multiprocessing.get_context("spawn")
     batches = iter([seeds[at : at + _BATCH] for at in range(0, len(seeds), _BATCH)])
-    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context)
+    pool = ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_leave_interrupts)
     waiting: set[Future[list[Outcome]]] = set()
     try:
         for batch in itertools.islice(batches, 2 * jobs):
@@ -62,6 +63,11 @@ def run_campaign(seeds: Sequence[int], jobs: int, rule: Rule | None = None) -> G
                 yield from future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the parent is the one that ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def guarded(seed: int, rule: Rule | None = None) -> Outcome:
