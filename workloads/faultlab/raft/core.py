@@ -196,8 +196,8 @@ class Raft:
             raise ValueError(
                 f"a snapshot up to {meta.index}, but entries up to {self._log.applied} were applied"
             )
-        if meta.index <= self._log.snapshot.index:
-            return
+        if not self._log.snapshot.index < meta.index <= self._log.commit:
+            return  # The latter only where a break rule had committed entries replaced.
         keep_after = min(keep_after_index, meta.index)
         if self._roles.leadership is not None:
             keep_after = self._roles.leadership.compactable(keep_after)

@@ -18,7 +18,7 @@ def majority(voters: int) -> int:
 class Quorum:
     """Who must agree under one configuration. One without voters agrees to nothing."""
 
-    __slots__ = ("_halves",)
+    __slots__ = ("_half", "_halves", "_needed")
 
     def __init__(self, configuration: Configuration, break_rule: Rule | None = None) -> None:
         halves = [configuration.voters]
@@ -26,9 +26,12 @@ class Quorum:
             halves.append(configuration.outgoing)
         others = configuration.learners if break_rule == "countLearners" else ()
         self._halves = [((*half, *others), majority(len(half))) for half in halves]
+        self._half, self._needed = self._halves[0]
 
     def reached(self, value: Callable[[NodeId], int]) -> int:
         """The highest value that a quorum has reached, given each member's; there must be voters."""
+        if len(self._halves) == 1:
+            return sorted(map(value, self._half))[-self._needed]
         return min([sorted(map(value, members))[-needed] for members, needed in self._halves])
 
     def outcome(self, votes: Mapping[NodeId, bool]) -> Literal["won", "lost", "open"]:

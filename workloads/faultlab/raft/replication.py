@@ -7,6 +7,8 @@ no message is sent for that alone.
 """
 
 import contextlib
+from collections.abc import Collection, Iterable
+from operator import attrgetter
 from typing import TypeAlias
 
 from . import reads, snapshots
@@ -26,9 +28,12 @@ from .messages import (
     TimeoutNow,
 )
 from .progress import Progress
+from .quorum import majority
 from .reads import ReadRounds
 from .state import State
 from .transfer import Transfer
+
+_round = attrgetter("round")
 
 FollowerMessage: TypeAlias = AppendResponse | HeartbeatResponse | SnapshotResponse | ReadIndexRequest
 
@@ -98,7 +103,7 @@ class Leadership:
             self._beat_elapsed = 0
             for peer in self.peers.values():
                 peer.nudged = False
-            self._beat()
+            self._beat(self.peers.values())
             self._confirm()
             preferred = self._transfer.preferred(self.peers, self._now)
             if preferred is not None:
@@ -253,7 +258,7 @@ class Leadership:
                 self._reads.start(self._beats, self._log.commit)
                 self._answer(self._beats)
             else:
-                self._beat()
+                self._beat(self._who_answers())
                 self._reads.start(self._beats, self._log.commit)
                 self._confirm()
 
@@ -304,11 +309,24 @@ class Leadership:
     def _answer(self, number: int) -> None:
         reads.answer(self._state, self._reads.confirm(number), self._reads.index)
 
-    def _beat(self) -> None:
+    def _who_answers(self) -> Collection[Progress]:
+        """As many as a read round needs besides this leader: those who answered last.
+
+        Should one be silent, the next regular heartbeat, which goes to all, confirms the round, and who
+        answers that is asked from then on. In joint consensus everybody is asked.
+        """
+        configuration = self._state.configuration
+        if configuration.outgoing:
+            return self.peers.values()
+        voters = [self.peers[node] for node in configuration.voters if node in self.peers]
+        needed = majority(len(configuration.voters)) - (len(configuration.voters) - len(voters))
+        return sorted(voters, key=_round, reverse=True)[:needed]
+
+    def _beat(self, peers: Iterable[Progress]) -> None:
         state, commit = self._state, self._log.commit
         self._beats += 1
         self._lease.beat(self._beats)
-        for peer in self.peers.values():
+        for peer in peers:
             state.messages.append(
                 Heartbeat(state.id, peer.node, state.term, min(peer.match, commit), self._beats)
             )
