@@ -74,6 +74,7 @@ class DiskThread:
         if self._thread.is_alive():
             return False
         os.close(self._waiting)
+        self._waiting = -1  # a number that may soon be another file's
         return True
 
     def _hand_over(self, job: tuple[Callable[[], None], Callable[[], None]] | None) -> None:
