@@ -34,7 +34,7 @@ EVENT_STYLES = {
     "InvariantViolated": "bold white on red",
     "PhaseChanged": "bold",
 }
-QUIET_EVENTS = frozenset({"Applied", "Started", "RoleChanged", "LeaderKnown"})
+QUIET_EVENTS = frozenset({"Applied", "Started", "RoleChanged", "LeaderKnown", "SnapshotTaken"})
 """In events.ndjson and the report, but too many for a terminal."""
 
 

@@ -27,7 +27,8 @@ class _Announcement(NamedTuple):
 
 
 class ElectionAnnouncer:
-    """Posts LeaderElected, LeaderLost, LeadershipTransfer and InvariantViolated for the clusters that it is told to watch.
+    """Posts LeaderElected, LeaderLost, LeadershipTransfer and InvariantViolated for the clusters that it is
+    told to watch.
 
     What happened before the operator started is not announced again: members replay their events
     to whoever connects.

@@ -151,6 +151,10 @@ def describe(event: MemberEvent) -> str:
         "LeaderElected": f"{event.member} was elected leader in term {event.term}",
         "LeaderKnown": f"{event.member} follows {event.leader} in term {event.term}",
         "Applied": f"{event.member} has applied the log up to index {event.index}",
+        "ConfigurationChanged": f"{event.member} counts on the members of index {event.index}",
+        "SnapshotTaken": f"{event.member} has a snapshot of everything up to index {event.index}",
+        "SnapshotInstalled": f"{event.member} goes on from its leader's snapshot up to index {event.index}",
+        "LeadershipTransfer": f"{event.member} hands over to {event.leader}",
         "InvariantViolated": f"{event.member} found its own promise broken",
     }[event.type] or f"{event.member} stopped leading"
     return f"{said} ({event.detail})" if event.detail else said

@@ -91,6 +91,14 @@ async def test_a_new_leader_is_in_the_status_and_in_an_event_within_a_second(
     assert "term 1" in lost[0]
 
 
+async def test_a_leader_that_hands_over_is_in_an_event(lab: Lab, members: list[Any], until: Any) -> None:
+    elect(members, 0, 1)
+    lab.apply("RaftCluster", "demo", {})
+    await ready(lab, until)
+    members[0].say("LeadershipTransfer", leader="demo-1", detail="begun")
+    await until(lambda: ("LeadershipTransfer", "demo-0 hands over to demo-1 (begun)") in lab.events("demo"))
+
+
 async def test_elections_before_the_operator_started_are_not_told_again(
     lab: Lab, members: list[Any], until: Any
 ) -> None:
