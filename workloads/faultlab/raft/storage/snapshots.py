@@ -31,6 +31,9 @@ MAX_FOOTER_BYTES = 1024 * 1024
 
 _END = struct.Struct("<II8s")
 
+_SYNC_BYTES = 4 * 1024 * 1024
+"""Synced on the way, so that the last sync, for which the groups of the log wait, is a short one."""
+
 _WRITING = f"writing{UNFINISHED_SUFFIX}"
 _INCOMING = f"incoming{UNFINISHED_SUFFIX}"
 
@@ -53,12 +56,17 @@ class SnapshotWriter:
         self._cluster = cluster
         self._file: File | None = None
         self.size = 0
+        self._synced = 0
         self._checksum = 0
 
     def write(self, data: bytes) -> None:
         """Adds to the payload."""
-        self._opened().write_at(self.size, data)
+        file = self._opened()
+        file.write_at(self.size, data)
         self.size += len(data)
+        if self.size - self._synced >= _SYNC_BYTES:
+            file.sync()
+            self._synced = self.size
         self._checksum = extend_crc32c(self._checksum, data)
 
     def finish(self, meta: SnapshotMeta) -> SnapshotMeta:
