@@ -83,7 +83,7 @@ def test_inspect_shows_what_there_is(tmp_path: Path) -> None:
         "11-41 behind it",
         "voters demo-0,demo-1,demo-2 learners demo-3#41",
         "demo-1 one",
-        "0000000000000010-0000000001.snap",
+        "000000000010-000001.snap",
         "0000000002.wal",
     ):
         assert expected in shown.output

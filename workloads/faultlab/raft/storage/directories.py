@@ -38,7 +38,7 @@ def segment_number(name: str) -> int | None:
 
 def snapshot_name(index: int, term: int) -> str:
     """Of the snapshot after the entry at `index`."""
-    return f"{index:016d}-{term:010d}{SNAPSHOT_SUFFIX}"
+    return f"{index:012d}-{term:06d}{SNAPSHOT_SUFFIX}"
 
 
 def snapshot_position(name: str) -> tuple[int, int] | None:
