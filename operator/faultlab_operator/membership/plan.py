@@ -36,12 +36,14 @@ def rendered(
     cluster: RaftCluster, configuration: ConfigurationStatus | None, pods_now: int | None, *, shrink: bool
 ) -> Membership:
     """Who the children say is a member: whoever the configuration names, and no pod less than there are
-    (`pods_now`) unless it is sure that they have no part in it any more (`shrink`)."""
+    (`pods_now`) unless it is sure that nobody but those wanted has a part in it (`shrink`)."""
     if configuration is None or (configuration.index == 0 and not is_initialized(cluster)):
         return founding(cluster, founders(cluster))
     known = ids(configuration)
     pods = 1 + max((number_of(cluster, name) for name in known), default=founders(cluster) - 1)
-    if pods_now is not None and not shrink:
+    if shrink:  # one of those wanted may be missing for a moment, while it is replaced
+        pods = max(pods, cluster.spec.replicas)
+    elif pods_now is not None:
         pods = max(pods, pods_now)
     shown = member_names(cluster.metadata.name, pods)
     decide = [group for group in (configuration.voters, configuration.outgoing) if group]

@@ -6,7 +6,7 @@ before the leader is told, so that whoever looks next knows whether that is done
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from faultlab.contract.member import EXIT_DATA, ConfigurationStatus
@@ -34,6 +34,8 @@ class Refusal:
     """In its own words; may be empty."""
     blocked: str = ""
     """Why it cannot be replaced now; empty if it can."""
+    queued: bool = False
+    """That is only because others come first."""
 
 
 def is_refused(pod: Object) -> bool:
@@ -71,8 +73,11 @@ def next_refusal(
     first = min(open_refusals, key=lambda each: (not each.noted, each.name))
     if first.noted:
         return first
-    blocked = _blocked(first, configuration, views)
-    return Refusal(first.name, first.id, first.pod_uid, first.noted, first.why, blocked)
+    under_way = names((*configuration.learners, *configuration.outgoing)) - {first.name}
+    if under_way:
+        turn = f"{', '.join(sorted(under_way))} first"
+        return replace(first, blocked=f"it waits for its turn: {turn}", queued=True)
+    return replace(first, blocked=_blocked(first, configuration, views))
 
 
 def replaced_pods(configuration: ConfigurationStatus | None, pods: Sequence[Object]) -> list[Object]:
@@ -90,9 +95,6 @@ def replaced_pods(configuration: ConfigurationStatus | None, pods: Sequence[Obje
 
 
 def _blocked(first: Refusal, configuration: ConfigurationStatus, views: Mapping[str, MemberView]) -> str:
-    under_way = names((*configuration.learners, *configuration.outgoing)) - {first.name}
-    if under_way:
-        return f"it waits for its turn: {', '.join(sorted(under_way))} first"
     voters = names(configuration.voters)
     left = following(configuration, views) - {first.name}
     if len(left) * 2 > len(voters):

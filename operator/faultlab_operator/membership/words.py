@@ -94,7 +94,10 @@ def _change(before: RaftClusterStatus, after: RaftClusterStatus) -> str:
 def _refused(refusal: Refusal, outcome: Outcome) -> Said:
     why = f" ({refusal.why})" if refusal.why else ""
     if refusal.blocked:
-        return False, BLOCKED, f"{refusal.name} must be replaced{why}, but not now: {refusal.blocked}"
+        said = [f"{refusal.name} must be replaced{why}, but not now: {refusal.blocked}"]
+        if outcome.configuration is not None:
+            said += _learning(outcome.configuration, outcome.leader)
+        return False, REPLACING if refusal.queued else BLOCKED, "; ".join(said)
     waits = f"; {outcome.waiting_for}" if outcome.waiting_for else ""
     return (
         False,

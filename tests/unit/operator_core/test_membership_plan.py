@@ -108,6 +108,11 @@ def test_pods_of_whoever_is_named_stay_and_evictions_cost_no_majority(
         assert (len(group) - made.spare) * 2 > len(group)
 
 
+def test_the_last_one_keeps_its_pod_while_it_is_replaced() -> None:
+    """Its name is in no configuration for a moment, just after one in which nobody else had a part."""
+    assert rendered(cluster(), configured(5, ["demo-0", "demo-1"]), 3, shrink=True).pods == 3
+
+
 def test_ids_are_written_for_those_that_joined_later_only() -> None:
     made = rendered(cluster(), configured(4, ["demo-0", "demo-1#3", "demo-2"]), 3, shrink=False)
     assert [member.id for member in made.members] == [None, "demo-1#3", None]
@@ -152,6 +157,9 @@ def test_the_second_waits_until_the_first_has_its_vote_again() -> None:
     refusal = next_refusal(configuration, [pod("demo-2", EXIT_DATA)], seen)
     assert refusal is not None
     assert "demo-1 first" in refusal.blocked
+    said = membership_said(cluster(5), outcome(configuration, refusal=refusal))
+    assert said[1] == "Replacing"
+    assert "demo-1 (as demo-1#3) has joined as a learner" in said[2]
     before = configured(0, FIVE)
     both = [pod("demo-1", EXIT_DATA), pod("demo-2", EXIT_DATA, refused_as="demo-2")]
     begun = next_refusal(before, both, views(before))
