@@ -180,7 +180,7 @@ def draw_options(rng: Random) -> Options:
         pre_vote=pre_vote,
         check_quorum=check_quorum,
         reads=reads,
-        forward=rng.random() < 0.7,
+        forward=rng.random() < 0.6,
         priorities={f"m{rng.randrange(members)}": 1} if rng.random() < 0.2 else {},
         drift=rng.choice((0.0, 0.01, 0.045)),
         turn_ns=rng.choice((0, 0, election_ns // 200, election_ns // 40)),
@@ -220,7 +220,7 @@ def _draw_clients(rng: Random, election_ns: int) -> ClientOptions:
         sessions=rng.choice((0.5, 1.0)),
         session_ttl_ms=int(election_ns / MS * rng.choice((4, 40, 400))),
         reads=rng.choice((0.2, 0.4, 0.6)),
-        patience_ns=int(election_ns * rng.choice((1.0, 2.0, 4.0))),
+        patience_ns=int(election_ns * rng.choice((0.3, 1.0, 3.0))),
         attempts=rng.randint(3, 10),
     )
 

@@ -73,11 +73,12 @@ class ShadowLog:
 class Durable:
     """What one member has made durable, and so promised to know for ever."""
 
-    __slots__ = ("log", "state")
+    __slots__ = ("log", "state", "uuid")
 
-    def __init__(self, log: ShadowLog) -> None:
+    def __init__(self, log: ShadowLog, state: HardState, uuid: str) -> None:
         self.log = log
-        self.state = HardState()
+        self.state = state
+        self.uuid = uuid
 
 
 class Safety:
@@ -129,17 +130,24 @@ class Safety:
             before = term
 
     def started(self, member: str, recovered: Recovered) -> ShadowLog:
-        """A member begins with this; it must be no less than what it had promised in an earlier life."""
+        """A member begins with this; it must be no less than what it had promised in an earlier life.
+
+        A member whose data is another (its uuid) has promised something and does not know: it must not be
+        heard, see `revived`.
+        """
         snapshot, entries = recovered.snapshot, recovered.entries
         log = ShadowLog(snapshot.index, snapshot.term, entries)
         before = self._members.get(member)
-        if before is not None:
+        if before is not None and before.uuid == recovered.uuid:
             self._compare(member, before, log, recovered.hard_state)
-        now = Durable(ShadowLog(snapshot.index, snapshot.term, entries))
-        now.state = recovered.hard_state
-        self._members[member] = now
+        shadow = ShadowLog(snapshot.index, snapshot.term, entries)
+        self._members[member] = Durable(shadow, recovered.hard_state, recovered.uuid)
         self._note_durable(member, entries)
         return log
+
+    def revived(self, member: str) -> None:
+        """Others hear a member whose data is another than before."""
+        self._report(member, f"promise: {member} is heard again, and its data is not what it had promised by")
 
     def synced(
         self, member: str, entries: list[Entry], state: HardState | None, installed: SnapshotMeta | None

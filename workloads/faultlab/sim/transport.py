@@ -129,10 +129,12 @@ class Transport:
     def _introduced(self, sender: "Process", receiver: "Process") -> bool:
         """The handshake: an id's data under another uuid than before is refused."""
         known = receiver.known.setdefault(sender.id, sender.uuid)
-        # As raft/member.py: reviveEmpty switches the whole guard off.
-        if known != sender.uuid and self._world.break_rule != "reviveEmpty":
-            self._loop.after(1, self._world.refused_by_peer, sender)
-            return False
+        if known != sender.uuid:
+            # As raft/member.py: reviveEmpty switches the whole guard off.
+            if self._world.break_rule != "reviveEmpty":
+                self._loop.after(1, self._world.refused_by_peer, sender)
+                return False
+            self._world.safety.revived(sender.id)
         receiver.met[sender] = None
         receiver.peers.heard_from(sender.id)
         receiver.learned(sender.id, sender.uuid)
