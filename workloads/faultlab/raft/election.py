@@ -59,11 +59,12 @@ class Election:
         self._elapsed = 0
         if self._hurried:
             self._hurried -= 1
-            self._timeout = 1 + self._rng.randrange(2 * config.heartbeat_ticks)
+            ticks = 2 * config.heartbeat_ticks
+            self._timeout = 1 + self._rng.randrange(ticks)
         else:
             self._timeout = ticks + self._rng.randrange(ticks)
         if config.priorities:
-            self._timeout += self._rank() * (2 * config.heartbeat_ticks if self._hurried else ticks)
+            self._timeout += self._rank() * ticks
 
     def hurry(self) -> None:
         """The leader's process has ended: campaigns within a few ticks, and a few times if need be."""
