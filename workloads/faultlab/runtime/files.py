@@ -24,6 +24,10 @@ class File(Protocol):
         """Writes all of `data`; a write that comes out shorter is an error."""
         ...
 
+    def write_synced(self, offset: int, data: bytes) -> None:
+        """Writes all of `data` and makes it durable, at less cost than with a `sync` after it."""
+        ...
+
     def read_at(self, offset: int, count: int) -> bytes:
         """What is there: less than `count` bytes at the file's end only."""
         ...
@@ -115,9 +119,21 @@ class RealFile:
         """As `File.write_at`."""
         with self._named:
             written = os.pwrite(self._descriptor, data, offset)
-        if written != len(data):
-            what = f"a short write: {written} of {len(data)} bytes at byte {offset}; the volume may be full"
-            raise OSError(errno.EIO, what, str(self._path))
+        self._require(written, offset, data)
+
+    def write_synced(self, offset: int, data: bytes) -> None:
+        """As `File.write_synced`: one call (RWF_DSYNC), as each lets go of the interpreter lock and has to
+        wait for it again. Where the file system does not know it, nothing is written by it."""
+        try:
+            with self._named:
+                written = os.pwritev(self._descriptor, (data,), offset, os.RWF_DSYNC)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            self.write_at(offset, data)
+            self.sync()
+        else:
+            self._require(written, offset, data)
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As `File.read_at`."""
@@ -153,6 +169,11 @@ class RealFile:
         """As `File.close`."""
         with self._named:
             os.close(self._descriptor)
+
+    def _require(self, written: int, offset: int, data: bytes) -> None:
+        if written != len(data):
+            what = f"a short write: {written} of {len(data)} bytes at byte {offset}; the volume may be full"
+            raise OSError(errno.EIO, what, str(self._path))
 
 
 class RealLock:

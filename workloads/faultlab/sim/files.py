@@ -123,6 +123,11 @@ class SimFile:
         self._disk.check_write(self._name)
         self.inode.write(offset, bytes(data))
 
+    def write_synced(self, offset: int, data: bytes) -> None:
+        """Writes and makes durable; as the log syncs all that it writes, the whole file may be."""
+        self.write_at(offset, data)
+        self.sync()
+
     def read_at(self, offset: int, count: int) -> bytes:
         """What is there, less than `count` at the end."""
         return bytes(self.inode.data[offset : offset + count])

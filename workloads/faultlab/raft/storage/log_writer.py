@@ -189,8 +189,11 @@ class LogWriter:
                 self._file.close()
             self._file = create_segment(self._files, segment, first_group, self._break_rule)
         assert self._file is not None
-        self._file.write_at(offset, data)
-        sync(self._file, self._break_rule)
+        if self._break_rule == "retryFailedSync":
+            self._file.write_at(offset, data)
+            sync(self._file, self._break_rule)
+        else:
+            self._file.write_synced(offset, data)
 
     def _remove(self, paths: list[Path]) -> None:
         for path in paths:
