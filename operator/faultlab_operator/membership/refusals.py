@@ -35,12 +35,14 @@ class Refusal:
     blocked: str = ""
     """Why it cannot be replaced now; empty if it can."""
     queued: bool = False
-    """That is only because others come first."""
+    """That is only because something else comes first."""
+    runs: bool = False
+    """It was started once more, and has not ended yet."""
 
 
 def is_refused(pod: Object) -> bool:
     """Whether the member's process has ended for want of its data, and does not run again already."""
-    return _ended(pod) is not None and not is_going(pod)
+    return _ended(pod) is not None and not _runs(pod) and not is_going(pod)
 
 
 def refused_as(pod: Object) -> str | None:
@@ -62,9 +64,10 @@ def next_refusal(
             str(pod["metadata"].get("uid") or ""),
             refused_as(pod) is not None,
             _why(pod),
+            runs=_runs(pod),
         )
         for pod in pods
-        if is_refused(pod)
+        if _is_without_data(pod, views)
         and pod["metadata"]["name"] in known
         and refused_as(pod) in (None, known[pod["metadata"]["name"]])
     ]
@@ -77,7 +80,10 @@ def next_refusal(
     if under_way:
         turn = f"{', '.join(sorted(under_way))} first"
         return replace(first, blocked=f"it waits for its turn: {turn}", queued=True)
-    return replace(first, blocked=_blocked(first, configuration, views))
+    blocked = _blocked(first, configuration, views)
+    if first.runs and not blocked:
+        return replace(first, blocked="it has been started once more, and may be well", queued=True)
+    return replace(first, blocked=blocked)
 
 
 def replaced_pods(configuration: ConfigurationStatus | None, pods: Sequence[Object]) -> list[Object]:
@@ -105,17 +111,28 @@ def _blocked(first: Refusal, configuration: ConfigurationStatus, views: Mapping[
     )
 
 
+def _is_without_data(pod: Object, views: Mapping[str, MemberView]) -> bool:
+    """Whether the member was refused and has not been heard since: nodes start it again and again, and what
+    is said of it does not change with each attempt."""
+    if _ended(pod) is None or is_going(pod):
+        return False
+    view = views.get(pod["metadata"]["name"])
+    return not _runs(pod) or view is None or not view.reachable
+
+
 def _ended(pod: Object) -> Mapping[str, Any] | None:
-    """How the member's process ended, if it was for want of its data and none runs now."""
+    """How the member's process ended last, if it was for want of its data."""
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
-        state = container.get("state") or {}
-        ended = state.get("terminated")
-        if ended is None and "waiting" in state:
-            ended = (container.get("lastState") or {}).get("terminated")
+        now, before = container.get("state") or {}, container.get("lastState") or {}
+        ended: Mapping[str, Any] | None = now.get("terminated") or before.get("terminated")
         if ended is not None and ended.get("exitCode") == EXIT_DATA:
-            found: Mapping[str, Any] = ended
-            return found
+            return ended
     return None
+
+
+def _runs(pod: Object) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (container.get("state") or {}) for container in containers)
 
 
 def _why(pod: Object) -> str:

@@ -145,6 +145,10 @@ def test_only_who_ended_for_want_of_its_data_and_does_not_run_is_replaced() -> N
         pod("demo-1", EXIT_DATA, running=True),
     ):
         assert next_refusal(configuration, [found], seen) is None
+    silent = views(configuration, view("demo-1", None, reachable=False))
+    again = next_refusal(configuration, [pod("demo-1", EXIT_DATA, running=True)], silent)
+    assert again is not None
+    assert (bool(again.blocked), again.queued) == (True, True), "it may be well this time"
     refusal = next_refusal(configuration, [pod("demo-1", EXIT_DATA)], seen)
     assert refusal is not None
     assert (refusal.name, refusal.id, refusal.why, refusal.blocked) == ("demo-1", "demo-1", "damaged", "")
@@ -174,6 +178,9 @@ def test_nobody_is_replaced_unless_the_others_are_a_majority(lost: list[str], bl
     refusal = next_refusal(configuration, [pod(name, EXIT_DATA) for name in lost], seen)
     assert refusal is not None
     assert bool(refusal.blocked) is blocked
+    again = next_refusal(configuration, [pod(name, EXIT_DATA, running=True) for name in lost], seen)
+    assert again is not None
+    assert not blocked or again.blocked == refusal.blocked, "whether it is tried once more or not"
 
 
 def test_a_pod_is_ended_once_its_name_has_another_id() -> None:
