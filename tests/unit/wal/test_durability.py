@@ -116,7 +116,8 @@ def test_a_failed_sync_ends_the_process_with_a_message() -> None:
     assert ended.stdout == ""
 
 
-def test_a_short_write_is_an_error_that_says_how_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["write_at", "write_synced"])
+def test_a_short_write_is_an_error_that_says_how_short(tmp_path: Path, method: str) -> None:
     """A file size limit in the middle of a write makes the kernel write less."""
     program = (
         "import resource, signal, sys\n"
@@ -124,11 +125,11 @@ def test_a_short_write_is_an_error_that_says_how_short(tmp_path: Path) -> None:
         "from faultlab.runtime.files import RealFiles\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "RealFiles().open(Path(sys.argv[1]), create=True).write_at(0, bytes(4096))\n"
+        "getattr(RealFiles().open(Path(sys.argv[1]), create=True), sys.argv[2])(0, bytes(4096))\n"
     )
     path = tmp_path / "short"
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program, str(path), method], capture_output=True, text=True, timeout=30
     )
     assert f"a short write: 1000 of 4096 bytes at byte 0; the volume may be full: '{path}'" in ended.stderr
 
@@ -257,9 +258,10 @@ def test_no_room_for_the_first_segment_is_said_at_the_start() -> None:
 
 def test_errors_of_a_file_name_it(tmp_path: Path) -> None:
     file = RealFile(tmp_path / "pipe", os.pipe()[1])
-    with pytest.raises(OSError, match=str(tmp_path / "pipe")) as raised:
-        file.write_at(0, b"x")
-    assert raised.value.errno == errno.ESPIPE
+    for write in (file.write_at, file.write_synced):
+        with pytest.raises(OSError, match=str(tmp_path / "pipe")) as raised:
+            write(0, b"x")
+        assert raised.value.errno == errno.ESPIPE
 
 
 def _finish(writer: SnapshotWriter) -> None:
