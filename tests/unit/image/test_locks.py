@@ -61,7 +61,7 @@ def test_what_the_image_does_without_is_not_locked() -> None:
     others = [Requirement(one) for extra in ("embedded", "cli", "dev") for one in extras[extra]]
     own = {requirement.name for _, requirement in wanted()}
     # What kopf, lightkube and locust bring along themselves.
-    brought = {"httpx", "jsonpatch", "pytest"}
+    brought = {"greenlet", "httpx", "jsonpatch", "pytest"}
     extra = {
         canonicalize_name(one.name)
         for one in others
