@@ -7,7 +7,7 @@ import sys
 import msgspec
 import pytest
 
-from faultlab.sim import MARKS, TraceEvent, draw, run_seed, simulate
+from faultlab.sim import MARKS, Action, Options, TraceEvent, draw, run_seed, simulate
 from faultlab.sim.demonstrations import lease_options, lease_plan
 from faultlab.sim.marks import Marks
 from faultlab.sim.plan import draw_plan
@@ -57,11 +57,11 @@ def test_options_and_plan_given_are_those_that_the_seed_would_have_drawn() -> No
 def test_a_plan_is_data_that_may_be_thinned_out_and_sent_as_json() -> None:
     options, plan = draw(16)
     fewer = plan[::2]
-    sent = msgspec.json.decode(msgspec.json.encode(fewer), type=type(plan))
-    options_sent = msgspec.json.decode(msgspec.json.encode(options), type=type(options))
+    sent = msgspec.json.decode(msgspec.json.encode(fewer), type=list[Action])
+    options_sent = msgspec.json.decode(msgspec.json.encode(options), type=Options)
 
-    assert simulate(16, options_sent, plan=fewer).hash == simulate(16, options, plan=list(fewer)).hash
     assert [action.id for action in sent] == [action.id for action in fewer]
+    assert simulate(16, options_sent, plan=sent).hash == simulate(16, options, plan=fewer).hash
 
 
 def test_plans_are_in_the_order_of_time_and_do_nothing_before_a_first_election_could_end() -> None:
@@ -78,7 +78,7 @@ def test_no_promise_is_broken(seed: int) -> None:
     outcome = run_seed(seed)
 
     assert outcome.ok, outcome.violation
-    assert outcome.operations > 50
+    assert outcome.operations > 20
 
 
 def test_clients_reads_are_never_stale_while_clocks_drift_within_what_a_lease_assumes() -> None:

@@ -109,7 +109,8 @@ class Client:
         assert request is not None
         self._tries += 1
         self._attempt += 1
-        machine = self._favourite if self._favourite and crowd.rng.random() < 0.8 else crowd.anybody()
+        wanders = crowd.rng.random() < crowd.options.wander
+        machine = crowd.anybody() if wanders or not self._favourite else self._favourite
         self._sent_to = machine
         number = self._attempt
         delay_ns = crowd.delay_ns()

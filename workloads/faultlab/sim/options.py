@@ -76,6 +76,8 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The share of operations that only read."""
     patience_ns: int = 400 * MS
     """How long a client waits for one answer before it asks somebody else."""
+    wander: float = 0.2
+    """How often it asks anybody, though it knows who answered last."""
     attempts: int = 6
     """How often it asks for the same thing."""
 
@@ -139,7 +141,7 @@ _FAULTS: dict[FaultKind, float] = {
     "crash": 4,
     "power": 3,
     "powerAll": 0.4,
-    "pause": 2,
+    "pause": 3,
     "cut": 5,
     "clog": 2,
     "loss": 1,
@@ -171,6 +173,14 @@ def draw_options(rng: Random) -> Options:
     if reads == "lease":
         check_quorum = True
     chaos_ns = int(election_ns * rng.uniform(25, 45))
+    turn_ns = rng.choice((0, 0, election_ns // 200, election_ns // 40))
+    network = _draw_network(rng, election_ns)
+    disk = DiskOptions(
+        latency_ns=int(election_ns * rng.choice((0.001, 0.01, 0.05))),
+        segment_bytes=rng.choice((2, 4, 16)) * 1024,
+    )
+    # Clients that give up before any answer could have come would learn nothing.
+    slowest_ns = int(10 * network.delay_ns * network.asymmetry + 6 * disk.latency_ns + 8 * turn_ns)
     return Options(
         members=members,
         spares=min(2, MAX_MEMBERS - members),
@@ -183,19 +193,16 @@ def draw_options(rng: Random) -> Options:
         forward=rng.random() < 0.6,
         priorities={f"m{rng.randrange(members)}": 1} if rng.random() < 0.2 else {},
         drift=rng.choice((0.0, 0.01, 0.045)),
-        turn_ns=rng.choice((0, 0, election_ns // 200, election_ns // 40)),
+        turn_ns=turn_ns,
         snapshot_log_bytes=rng.choice((3, 6, 12, 48)) * 1024,
         snapshot_chunk_bytes=rng.choice((128, 512, 4096)),
         max_inflight_messages=rng.choice((1, 4, 16)),
         max_entries_bytes_per_message=rng.choice((64, 512, 8192)),
         max_uncommitted_bytes=rng.choice((512, 4096, 65536)),
         max_committed_per_ready=rng.choice((2, 16, 256)),
-        network=_draw_network(rng, election_ns),
-        disk=DiskOptions(
-            latency_ns=int(election_ns * rng.choice((0.001, 0.01, 0.05))),
-            segment_bytes=rng.choice((2, 4, 16)) * 1024,
-        ),
-        clients=_draw_clients(rng, election_ns),
+        network=network,
+        disk=disk,
+        clients=_draw_clients(rng, election_ns, slowest_ns),
         chaos_ns=chaos_ns,
         recovery_ns=election_ns * 60,
         faults=_draw_faults(rng),
@@ -212,15 +219,16 @@ def _draw_network(rng: Random, election_ns: int) -> NetworkOptions:
     )
 
 
-def _draw_clients(rng: Random, election_ns: int) -> ClientOptions:
+def _draw_clients(rng: Random, election_ns: int, slowest_ns: int) -> ClientOptions:
     return ClientOptions(
         count=rng.randint(2, 7),
-        keys=rng.randint(1, 5),
+        keys=rng.randint(1, 3),
+        wander=rng.choice((0.1, 0.4)),
         value_bytes=rng.choice((8, 16, 64, 700)),
         sessions=rng.choice((0.5, 1.0)),
         session_ttl_ms=int(election_ns / MS * rng.choice((4, 40, 400))),
         reads=rng.choice((0.2, 0.4, 0.6)),
-        patience_ns=int(election_ns * rng.choice((0.3, 1.0, 3.0))),
+        patience_ns=max(int(election_ns * rng.choice((0.3, 1.0, 3.0))), slowest_ns),
         attempts=rng.randint(3, 10),
     )
 

@@ -69,7 +69,7 @@ def draw_plan(rng: Random, options: Options) -> tuple[Action, ...]:
 def _companions(rng: Random, action: Action, options: Options) -> list[Action]:
     """What makes a fault worse: some troubles come in pairs, and hide from those who look at one alone."""
     chance = rng.random()
-    if action.kind == "pause" and chance < 0.5 and options.members > 1:
+    if action.kind == "pause" and chance < 0.7 and options.members > 1:
         # The target misses who takes its place, and goes on for a while as what it was.
         longer_ns = action.lasts_ns + int(options.election_ns * rng.uniform(0.3, 2))
         cut = msgspec.structs.replace(action, kind="cut", at_ns=action.at_ns - 1, lasts_ns=longer_ns)
