@@ -155,7 +155,7 @@ class LoadDriver:
                 output, _ = process.communicate(timeout=deadline - time.monotonic())
                 try:
                     results.append(read(output))
-                except (AttributeError, IndexError, KeyError, ValueError) as error:
+                except (IndexError, StopIteration, TypeError, ValueError) as error:
                     shown = output[-500:]
                     raise BenchmarkError(f"{' '.join(command)[:200]} said:\n{shown}") from error
         finally:
@@ -167,8 +167,8 @@ class LoadDriver:
 
     def _command(self, kind: str, value_bytes: int, connections: int, count: int) -> Command:
         if isinstance(self._cluster, EtcdCluster):
-            return self._etcd_command(self._cluster, kind, value_bytes, connections, count), _read_etcd
-        return self._redis_command(kind, value_bytes, connections, count), _read_redis
+            return self._etcd_command(self._cluster, kind, value_bytes, connections, count), read_etcd
+        return self._redis_command(kind, value_bytes, connections, count), read_redis
 
     def _redis_command(self, kind: str, value_bytes: int, connections: int, count: int) -> list[str]:
         leader = self._cluster.await_leader()
@@ -216,7 +216,8 @@ def _children_cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _read_redis(output: str) -> Latencies:
+def read_redis(output: str) -> Latencies:
+    """What redis-benchmark reported; raises ValueError and the like for what is no report."""
     if "Error from server" in output:
         raise ValueError(output)
     text = output.replace("\r", "\n")
@@ -227,7 +228,8 @@ def _read_redis(output: str) -> Latencies:
     return Latencies(float(_REDIS_RATE.search(text)[1]), p50, p99, p999)  # type: ignore[index]
 
 
-def _read_etcd(output: str) -> Latencies:
+def read_etcd(output: str) -> Latencies:
+    """What etcd's `benchmark` reported (or etcdctl's `OK`); raises ValueError and the like."""
     if output.strip() == "OK":
         return Latencies(0.0, 0.0, 0.0, 0.0)
     if "Error distribution" in output:
