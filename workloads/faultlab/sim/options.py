@@ -181,6 +181,7 @@ def draw_options(rng: Random) -> Options:
     )
     # Clients that give up before any answer could have come would learn nothing.
     slowest_ns = int(10 * network.delay_ns * network.asymmetry + 6 * disk.latency_ns + 8 * turn_ns)
+    clients = _draw_clients(rng, election_ns, slowest_ns)
     return Options(
         members=members,
         spares=min(2, MAX_MEMBERS - members),
@@ -195,14 +196,15 @@ def draw_options(rng: Random) -> Options:
         drift=rng.choice((0.0, 0.01, 0.045)),
         turn_ns=turn_ns,
         snapshot_log_bytes=rng.choice((3, 6, 12, 48)) * 1024,
-        snapshot_chunk_bytes=rng.choice((128, 512, 4096)),
+        # A snapshot has some tens of values, and is to arrive in tens of parts, not hundreds.
+        snapshot_chunk_bytes=max(rng.choice((128, 512, 4096)), 8 * clients.value_bytes),
         max_inflight_messages=rng.choice((1, 4, 16)),
         max_entries_bytes_per_message=rng.choice((64, 512, 8192)),
         max_uncommitted_bytes=rng.choice((512, 4096, 65536)),
         max_committed_per_ready=rng.choice((2, 16, 256)),
         network=network,
         disk=disk,
-        clients=_draw_clients(rng, election_ns, slowest_ns),
+        clients=clients,
         chaos_ns=chaos_ns,
         recovery_ns=election_ns * 60,
         faults=_draw_faults(rng),
