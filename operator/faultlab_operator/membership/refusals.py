@@ -5,6 +5,7 @@ configuration and its name joins again under a new id. The id that a pod was ref
 before the leader is told, so that whoever looks next knows whether that is done.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -18,6 +19,8 @@ REFUSED_AS: Final = "faultlab.dev/refused-as"
 """Annotation of a pod: the member's id when its refusal was first seen."""
 
 Object = Mapping[str, Any]
+
+_LOG_HEAD: Final = re.compile(r"^\S+ [A-Z]+ [\w.]+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,6 @@ def _runs(pod: Object) -> bool:
 
 
 def _why(pod: Object) -> str:
-    """The last line that it said."""
+    """The last line that it said, without the log's time and level."""
     lines = str((_ended(pod) or {}).get("message") or "").strip().splitlines()
-    return lines[-1][:300] if lines else ""
+    return _LOG_HEAD.sub("", lines[-1])[:300] if lines else ""

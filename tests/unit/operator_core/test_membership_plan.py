@@ -56,7 +56,12 @@ def pod(name: str, code: int | None = None, *, running: bool = False, refused_as
         metadata["annotations"] = {"faultlab.dev/refused-as": refused_as}
     container: dict[str, Any] = {"state": {"running": {}} if running else {"waiting": {"reason": "x"}}}
     if code is not None:
-        container["lastState"] = {"terminated": {"exitCode": code, "message": "begin\ndamaged\n"}}
+        container["lastState"] = {
+            "terminated": {
+                "exitCode": code,
+                "message": "begin\n2026-01-01T00:00:00Z ERROR faultlab: damaged\n",
+            }
+        }
     return {"metadata": metadata, "status": {"containerStatuses": [container]}}
 
 
