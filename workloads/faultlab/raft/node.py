@@ -13,8 +13,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
-
 from faultlab.contract.member import RaftConfig
 from faultlab.runtime.errors import ProtocolError
 from faultlab.runtime.resp.handler import Kind, Slot
@@ -32,7 +30,7 @@ from .ready import CoreEvent, Ready
 from .requests import Requests
 from .snapshotting import Snapshotting
 from .waiting_reads import WaitingReads
-from .watch import Watch
+from .watch import Watch, describe
 
 log = logging.getLogger("faultlab.raft")
 
@@ -47,6 +45,8 @@ _LOG_TO_SNAPSHOT = 4
 _MIN_LOG_BYTES = 256 * 1024 * 1024
 _MAX_READYS_PER_TURN = 32
 _TICKS_PER_EXPIRY = 10
+_LITTLE_UNDER_WAY = 2
+"""Writes and reads of a leader, up to which it acts on answers one by one."""
 
 
 def _nothing() -> None:
@@ -186,7 +186,17 @@ class RaftNode:
         except MalformedMessage as error:
             raise ProtocolError(str(error)) from error
         if not self._scheduled:
-            self._wake()
+            if self._acts_at_once():
+                self._turn()
+            else:
+                self._wake()
+
+    def _acts_at_once(self) -> bool:
+        """Whether to act on a message now and not on all that this turn of the scheduler brings: where little
+        is under way there is nothing to be gathered, and waiting for the turn's end is most of the delay."""
+        if self.core.role == "leader":
+            return len(self.proposals) + self.reads.reads <= _LITTLE_UNDER_WAY
+        return not self._syncing
 
     def _wake(self) -> None:
         self._scheduled = True
@@ -257,7 +267,7 @@ class RaftNode:
             self.reads.lost(context)
 
     def _tell(self, event: CoreEvent) -> None:
-        log.info("%s", _describe(event))
+        log.info("%s", describe(event))
         self._watch.core(event)
         if event.type == "ConfigurationChanged":
             self._follow_configuration()
@@ -362,13 +372,6 @@ class RaftNode:
         link = self._links.get(message.to)
         if link is not None and not self._stopped:
             link.send_bulk(RAFT_CHANNEL, encode([message]))
-
-
-def _describe(event: CoreEvent) -> str:
-    fields = msgspec.structs.asdict(event)
-    kind = fields.pop("type")
-    del fields["configuration"]
-    return " ".join([kind, *(f"{key}={value}" for key, value in fields.items() if value is not None)])
 
 
 class _Unbroken:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from faultlab.contract.member import MemberEvent
 from faultlab.runtime.clock import Clock
 from faultlab.runtime.events import EventRing
@@ -82,3 +84,11 @@ class Watch:
                 **fields,
             )
         )
+
+
+def describe(event: CoreEvent) -> str:
+    """For the log."""
+    fields = msgspec.structs.asdict(event)
+    kind = fields.pop("type")
+    del fields["configuration"]
+    return " ".join([kind, *(f"{key}={value}" for key, value in fields.items() if value is not None)])
