@@ -237,15 +237,20 @@ class Crowd:
             self.loop.after(self.think_ns(), client.begin)
 
     def ask_more(self, operations: int) -> None:
-        """So many operations more, as soon as the clients get to them."""
+        """So many operations more, and all that are left, as soon as the clients get to them."""
         self._left += operations
-        self.hurry(operations)
+        self.hurry(self._left)
 
     def hurry(self, operations: int) -> None:
         """The next so many operations come without time to think."""
         self._hurried = operations
         for client in self._clients:
             self.loop.after(self.think_ns(), client.begin)
+
+    @property
+    def left(self) -> int:
+        """Operations that are still to be begun."""
+        return self._left
 
     @property
     def operations(self) -> int:

@@ -181,7 +181,7 @@ class Run:
         if self._recovered():
             self.world.loop.stopped = True
         else:
-            if self._crowd.completions < self._goal:
+            if self._crowd.completions < self._goal and not self._crowd.left:
                 self._crowd.ask_more(_PROGRESS_OPERATIONS)
             self.world.loop.after(self._options.election_ns // 2, self._look)
 
@@ -189,7 +189,7 @@ class Run:
         """Clients are served again, and every voter that is there has what was committed before."""
         world = self.world
         leader = world.leader()
-        if self._crowd.completions < self._goal or leader is None:
+        if self._crowd.completions < self._goal or self._crowd.left or leader is None:
             return False
         voters = leader.node.core.configuration.voters
         return all(
