@@ -366,6 +366,19 @@ def test_what_follows_a_snapshot_under_way_is_kept_and_a_third_one_takes_its_pla
     assert [(r.meta.index, r.offset) for r in sync(raft).chunks] == [(6, 0)]
 
 
+def test_a_leader_says_that_it_is_sending_a_snapshot_to_somebody_who_answers() -> None:
+    raft, _ = sending()
+    assert not raft.sending_snapshot, "who is away holds up nothing"
+    wants(raft, 2)
+    assert raft.sending_snapshot
+    nudge(raft)
+    assert not raft.sending_snapshot, "it has got no further"
+    wants(raft, 4)
+    assert raft.sending_snapshot
+    accept(raft, "c", 4)
+    assert not raft.sending_snapshot
+
+
 def test_a_follower_that_wants_more_than_there_is_is_refused() -> None:
     raft, _ = sending()
     with pytest.raises(MalformedMessage, match="byte 11"):

@@ -304,6 +304,12 @@ class Raft:
         return self._log.snapshot
 
     @property
+    def sending_snapshot(self) -> bool:
+        """Whether this leader is sending somebody a snapshot, which must begin anew if two more are taken."""
+        leadership = self._roles.leadership
+        return leadership is not None and leadership.sending_snapshot
+
+    @property
     def configuration(self) -> Configuration:
         """The one in force here: the latest in this member's log, committed or not."""
         return self._state.configuration

@@ -270,6 +270,11 @@ class Leadership:
             heir = max(voters, key=self._match_of)
             state.messages.append(TimeoutNow(state.id, heir, state.term))
 
+    @property
+    def sending_snapshot(self) -> bool:
+        """Whether a follower is being sent one and answers."""
+        return any(peer.sending is not None and peer.sending.answering for peer in self.peers.values())
+
     def compactable(self, keep_after: int) -> int:
         """`keep_after`, or less: who is being sent the snapshot of now will need the entries behind it."""
         latest = self._log.snapshot.index

@@ -55,6 +55,11 @@ class SnapshotSender:
         """How many parts wait for their answer."""
         return -(-(self.sent - self.acked) // self._chunk_bytes)
 
+    @property
+    def answering(self) -> bool:
+        """Whether the follower has answered since it was last asked where it is."""
+        return self._probe == "answered"
+
     def next_parts(self) -> list[tuple[int, int]]:
         """The (offset, length) of the parts to send now."""
         if self._probe == "due":

@@ -22,6 +22,10 @@ _KEPT_FRACTION = 0.25
 """Of `snapshot_log_bytes`: about as much of the log stays in front of a snapshot, for followers that are only
 a little behind."""
 
+_PATIENCE = 3
+"""While a follower is being sent a snapshot, the next one is taken at so many times `snapshot_log_bytes`:
+with the second one after it the file would be gone, and a slow follower would begin anew for ever."""
+
 
 class _Taking(msgspec.Struct):
     """One snapshot that is being written."""
@@ -76,7 +80,8 @@ class Snapshotting:
         if grown >= self._keep_from_bytes:
             if self._keep_after is None:
                 self._keep_after = self._store.applied_index
-            self.due = grown >= self._limit_bytes and self._taking is None
+            limit_bytes = self._limit_bytes * (_PATIENCE if self._core.sending_snapshot else 1)
+            self.due = grown >= limit_bytes and self._taking is None
 
     # Taking one.
 
