@@ -178,7 +178,7 @@ class Run:
             self.world.end(name, power=True, why="for good")
 
     def _look(self) -> None:
-        if self._recovered():
+        if not self._crowd.left and self._recovered():
             self.world.loop.stopped = True
         else:
             if self._crowd.completions < self._goal and not self._crowd.left:
@@ -189,7 +189,7 @@ class Run:
         """Clients are served again, and every voter that is there has what was committed before."""
         world = self.world
         leader = world.leader()
-        if self._crowd.completions < self._goal or self._crowd.left or leader is None:
+        if self._crowd.completions < self._goal or leader is None:
             return False
         voters = leader.node.core.configuration.voters
         return all(
