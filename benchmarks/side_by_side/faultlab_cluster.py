@@ -26,10 +26,10 @@ class FaultlabCluster(Cluster):
     """Members by the names m0, m1, ..."""
 
     system: ClassVar[str] = "faultlab"
-    settings: dict[str, Any]
-    """More of the configuration, by its JSON names."""
+    reads: ClassVar[str] = "linearizable"
 
     def __init__(self, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """`settings`: more of the configuration, by its JSON names."""
         super().__init__(*args, **kwargs)
         self.settings = settings or {}
 
@@ -52,6 +52,7 @@ class FaultlabCluster(Cluster):
                 "dataDir": str(self.directory / f"data-{index}"),
                 "electionTimeoutMs": timing.election_ms,
                 "heartbeatIntervalMs": timing.heartbeat_ms,
+                "reads": self.reads,
                 **self.settings,
             }
             msgspec.json.decode(json.dumps(document), type=RaftConfig)
@@ -102,3 +103,10 @@ class FaultlabCluster(Cluster):
             return answer.status, answer.read()
         finally:
             connection.close()
+
+
+class LeaseCluster(FaultlabCluster):
+    """Reads by the leader's lease, which rests on clocks; the others' reads ask a majority each time."""
+
+    system: ClassVar[str] = "lease"
+    reads: ClassVar[str] = "lease"

@@ -18,7 +18,7 @@ from rich.console import Console
 from . import etcd_binaries, failover, growth, partition, targets
 from .cluster import Cluster, ClusterFactory, Timing
 from .etcd_cluster import EtcdCluster
-from .faultlab_cluster import FaultlabCluster, default_timing
+from .faultlab_cluster import FaultlabCluster, LeaseCluster, default_timing
 from .load import LoadDriver, Round, Workload
 from .processes import BenchmarkError
 from .pysyncobj_cluster import PySyncObjCluster, is_installed
@@ -102,12 +102,13 @@ class Run:
     def _measure_load(self) -> None:
         loads: dict[Workload, dict[str, list[Round]]] = {}
         with contextlib.ExitStack() as stack:
+            makers: dict[str, ClusterFactory] = {**self._makers, "lease": LeaseCluster}
             drivers = {
                 name: LoadDriver(stack.enter_context(make(self._directory)), self._options.seconds)
-                for name, make in self._makers.items()
+                for name, make in makers.items()
             }
             for workload in WORKLOADS:
-                systems = [name for name in drivers if name != "pysyncobj" or _pysyncobj_can(workload)]
+                systems = [name for name in drivers if _has_part_in(workload, name)]
                 rounds = loads[workload] = {name: [] for name in systems}
                 for _ in range(self._options.load_rounds):
                     for name in systems:
@@ -234,9 +235,12 @@ class Run:
         self.verdicts += targets.steady_verdicts(measured)
 
 
-def _pysyncobj_can(workload: Workload) -> bool:
-    """It has no linearizable reads, and stays at some hundred writes a second however many ask."""
-    return workload.kind == "write" and workload.value_bytes == 64
+def _has_part_in(workload: Workload, system: str) -> bool:
+    """PySyncObj has no linearizable reads, and as many writes a second whatever their size. A lease is for
+    reads."""
+    if system == "pysyncobj":
+        return workload.kind == "write" and workload.value_bytes == 64
+    return system != "lease" or workload.kind == "read"
 
 
 def _as_document(measured: Round) -> dict[str, Any]:
