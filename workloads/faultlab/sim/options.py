@@ -191,7 +191,8 @@ def draw_options(rng: Random) -> Options:
         pre_vote=pre_vote,
         check_quorum=check_quorum,
         reads=reads,
-        forward=rng.random() < 0.6,
+        # A lease is worth a try where clients stay with the leader that they know.
+        forward=rng.random() < (0.2 if reads == "lease" else 0.6),
         priorities={f"m{rng.randrange(members)}": 1} if rng.random() < 0.2 else {},
         drift=rng.choice((0.0, 0.01, 0.045)),
         turn_ns=turn_ns,

@@ -69,7 +69,8 @@ def draw_plan(rng: Random, options: Options) -> tuple[Action, ...]:
 def _companions(rng: Random, action: Action, options: Options) -> list[Action]:
     """What makes a fault worse: some troubles come in pairs, and hide from those who look at one alone."""
     chance = rng.random()
-    if action.kind == "pause" and chance < 0.7 and options.members > 1:
+    lease = options.reads == "lease"
+    if action.kind == "pause" and chance < (0.95 if lease else 0.7) and options.members > 1:
         # The target misses who takes its place, and goes on for a while as what it was.
         longer_ns = action.lasts_ns + int(options.election_ns * rng.uniform(0.3, 2))
         cut = msgspec.structs.replace(action, kind="cut", at_ns=action.at_ns - 1, lasts_ns=longer_ns)
@@ -152,7 +153,11 @@ def _cut(rng: Random, options: Options) -> dict[str, object]:
 
 
 def _pause(rng: Random, options: Options) -> dict[str, object]:
-    return {"lasts_ns": int(options.election_ns * rng.choice((0.5, 1.5, 4.0)) * rng.uniform(0.7, 1.4))}
+    """Where there are leases, for long enough to outlive one, and mostly of who holds it."""
+    lease = options.reads == "lease"
+    lengths = (2.0, 3.0, 4.0) if lease else (0.5, 1.5, 4.0)
+    changes: dict[str, object] = {"target": "leader"} if lease and rng.random() < 0.8 else {}
+    return {"lasts_ns": int(options.election_ns * rng.choice(lengths) * rng.uniform(0.7, 1.4)), **changes}
 
 
 def _power(rng: Random, _options: Options) -> dict[str, object]:

@@ -8,6 +8,7 @@ faultlab.sim.rule_table` looks for them anew, and says which rules it has not fo
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
@@ -89,7 +90,7 @@ def find(rule: Rule, first: int = 1, seeds: int = MAX_SEEDS) -> Found | None:
 
 
 def main() -> int:
-    """Writes the table anew to standard output; 1 if a rule was not found."""
+    """Writes the table anew; 1 if a rule was not found."""
     table: dict[str, Found] = {}
     known = recorded()
     for rule in RULES:
@@ -101,7 +102,8 @@ def main() -> int:
         else:
             table[rule] = found
             sys.stderr.write(f"{rule}: seed {found.seed}, {found.breaks}\n")
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(table), indent=2).decode() + "\n")
+    written = msgspec.json.format(msgspec.json.encode(table), indent=2) + b"\n"
+    Path(__file__).with_name(_DATA).write_bytes(written)
     return int(len(table) < len(RULES))
 
 
