@@ -9,9 +9,11 @@ import pytest
 
 from faultlab.sim import MARKS, Action, Options, TraceEvent, draw, run_seed, simulate
 from faultlab.sim.demonstrations import lease_options, lease_plan
+from faultlab.sim.loop import Loop
 from faultlab.sim.marks import Marks
 from faultlab.sim.plan import draw_plan
 from faultlab.sim.streams import Streams
+from faultlab.sim.trace import Recorder
 
 SEEDS = (11, 12, 13)
 
@@ -96,7 +98,7 @@ def test_clocks_that_drift_beyond_what_a_lease_assumes_make_reads_stale() -> Non
 
 
 def test_a_mark_that_is_not_registered_is_a_mistake_of_the_simulator() -> None:
-    marks = Marks()
+    marks = Marks(Recorder(Loop(), None))
     with pytest.raises(KeyError, match="register it"):
         marks.reach("no such thing")
     marks.reach("busy")

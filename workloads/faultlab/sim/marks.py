@@ -2,6 +2,8 @@
 
 from types import MappingProxyType
 
+from .trace import Recorder
+
 MARKS = MappingProxyType(
     {
         "leader deposed with uncommitted entries": "Its log ended beyond its commit index.",
@@ -55,14 +57,19 @@ MARKS = MappingProxyType(
 class Marks:
     """Which marks one run has reached, and how often."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        """The trace tells of each mark when it is reached first."""
+        self._recorder = recorder
         self._counts: dict[str, int] = {}
 
     def reach(self, mark: str) -> None:
         """Counts it; KeyError for one that is not registered."""
         if mark not in MARKS:
             raise KeyError(f"there is no coverage mark {mark!r}; register it in MARKS")
-        self._counts[mark] = self._counts.get(mark, 0) + 1
+        count = self._counts.get(mark, 0)
+        if not count:
+            self._recorder.note("mark", text=mark)
+        self._counts[mark] = count + 1
 
     def counts(self) -> dict[str, int]:
         """In the order of the registry, those that were reached."""

@@ -130,7 +130,7 @@ class Run:
             self._recover()
         if self._observer.violation is None:
             self._judge()
-        return Outcome(
+        outcome = Outcome(
             seed=self._seed,
             ok=self._observer.violation is None,
             violation=self._observer.violation,
@@ -141,6 +141,8 @@ class Run:
             operations=self._crowd.operations,
             history=tuple(self._crowd.history),
         )
+        world.close()
+        return outcome
 
     def _asked(self) -> Sequence[str]:
         """The machines that clients try: those that have ever had a member."""
