@@ -106,10 +106,8 @@ def test_in_joint_consensus_both_halves_must_have_it(cluster: _Cluster) -> None:
     assert cluster.broken == ["commitment"]
 
 
-def test_an_old_terms_entry_committed_by_counting_breaks_commitment_if_it_can_still_be_lost(
-    cluster: _Cluster,
-) -> None:
-    """Figure 8 of the paper."""
+def test_an_entry_of_an_old_term_committed_by_counting_breaks_commitment(cluster: _Cluster) -> None:
+    """Figure 8 of the paper: c, which lacks it, could still be elected and replace it."""
     cluster.write("a", 1, 2)
     cluster.write("b", 1, 2)
     cluster.write("c", 1, 3)

@@ -37,6 +37,7 @@ class Seen:
         "before",
         "chunk_from",
         "commit",
+        "commit_when_elected",
         "configuration",
         "configuration_index",
         "log",
@@ -51,6 +52,7 @@ class Seen:
         self.role = "follower"
         self.term = 0
         self.commit = 0
+        self.commit_when_elected = 0
         self.configuration = configuration
         self.before = configuration
         """The one before, which a commit of the same turn may have counted by."""
@@ -167,7 +169,8 @@ class Observer:
         machine = seen.process.machine
         first_known = self._safety.commit
         self._recorder.note("commit", machine.name, index=commit)
-        configurations = (seen.before, core.configuration) if core.role == "leader" else ()
+        leads = core.role == "leader" and commit > seen.commit_when_elected
+        configurations = (seen.before, core.configuration) if leads else ()
         self._safety.committed(seen.process.id, commit, core.term, seen.log, configurations)
         seen.commit = commit
         if (
@@ -208,6 +211,7 @@ class Observer:
             case "RoleChanged":
                 self._role(seen, core, event)
             case "LeaderElected":
+                seen.commit_when_elected = core.commit
                 self._elected(seen, event)
             case "LeaderLost":
                 if event.leader == seen.process.id:
