@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,7 +56,7 @@ def main() -> None:
     console = Console(width=max(140, shutil.get_terminal_size().columns), highlight=False)
     try:
         run = _measure(options, parts, arguments.dir, console)
-    except BenchmarkError as error:
+    except (BenchmarkError, subprocess.SubprocessError) as error:
         sys.exit(f"raft.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
