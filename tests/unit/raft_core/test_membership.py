@@ -24,7 +24,7 @@ from faultlab.raft.messages import (
 from faultlab.raft.quorum import Quorum
 
 from .harness import Cluster
-from .single import ELECTION_TICKS, accept, append, lead, make, sync, time_out, vote_request
+from .single import ELECTION_TICKS, accept, append, lead, make, sent, sync, time_out, vote_request
 
 ABC = ("a", "b", "c")
 
@@ -148,6 +148,24 @@ def test_4_3_a_change_survives_or_is_undone_whole_when_the_leader_crashes_in_it(
     cluster.run(2000)
     assert not cluster.violations, f"seed {seed}"
     assert not cluster.reported(""), f"seed {seed}"
+
+
+@pytest.mark.parametrize("pre_vote", [True, False])
+@pytest.mark.parametrize("votes_unconfigured", [True, False])
+def test_who_does_not_know_who_votes_elects_nobody_where_no_such_vote_is_needed(
+    votes_unconfigured: bool, pre_vote: bool
+) -> None:
+    raft = make(voters=(), votes_unconfigured=votes_unconfigured)
+    raft.step(vote_request(1, (5, 1), pre_vote=pre_vote))
+    (response,) = [m for m in sent(sync(raft)) if isinstance(m, VoteResponse)]
+    assert response.granted == votes_unconfigured
+
+
+def test_who_knows_who_votes_grants_a_vote_before_it_has_one_itself() -> None:
+    raft = make(voters=("b", "c"), learners=("a",), votes_unconfigured=False)
+    raft.step(vote_request(1, (5, 1)))
+    (response,) = [m for m in sent(sync(raft)) if isinstance(m, VoteResponse)]
+    assert response.granted
 
 
 # The latest configuration in the log counts, committed or not (4.1).

@@ -1,8 +1,11 @@
 """Under which id a process starts, from what the file says and what the directory holds."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from raft_trio import Trio
 
 from faultlab.contract.member import PeerAddress, RaftConfig
 from faultlab.raft.configuration import Configuration
@@ -69,3 +72,17 @@ def test_only_a_new_cluster_begins_with_all_members(tmp_path: Path) -> None:
     assert first.addresses["b"].peer_port == 7001
     assert first_configuration(settings, Identity("a#3", "join")) is None
     assert first_configuration(settings, Identity("a", "restart")) is None
+
+
+def test_whom_a_member_has_met_is_known_after_a_power_cut_though_nobody_writes_anything(
+    tmp_path: Path, make_trio: Callable[..., Trio]
+) -> None:
+    trio = make_trio()
+    member = trio.lead().member_id
+    trio.run(20)
+    trio.nodes[member].learned("z#9", "its data")
+    trio.turn()
+    as_it_was = shutil.copytree(tmp_path / member, tmp_path / "as it was on disk")
+    storage, recovered = open_storage(RealFiles(), as_it_was, "t", member)
+    storage.close()
+    assert recovered.known_peers == {"z#9": "its data"}

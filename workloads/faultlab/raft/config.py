@@ -18,6 +18,9 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Ask whether an election could be won before raising the term for it (thesis, 9.6)."""
     check_quorum: bool = True
     """A leader that has not heard a majority for election_ticks steps down (thesis, 6.2)."""
+    votes_unconfigured: bool = True
+    """Grant votes before it is known who votes. A host that gives votes only to members that have caught up
+    (membership.py) needs none of those, and switches them off: what lost its data then elects nobody."""
     lease: bool = False
     """Serve reads without a round while a majority cannot have elected another (thesis, 6.4.1; lease.py)."""
     tick_ns: int = 10_000_000

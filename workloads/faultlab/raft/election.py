@@ -140,7 +140,11 @@ class Election:
 
     def answer(self, request: VoteRequest) -> None:
         """Grants or refuses; a vote's request has this member's term, a pre-vote's that or a later one."""
-        if self._promised() and not request.transfer:
+        state = self._state
+        if not (state.config.votes_unconfigured or state.configuration.voters):
+            # It waits to be added, or is one that was added, and has lost what it had promised.
+            self.refuse(request)
+        elif self._promised() and not request.transfer:
             # This term may have come with a message of somebody who never heard the leader with the lease.
             self.refuse(request)
         elif request.pre_vote:

@@ -101,7 +101,7 @@ class RaftMember:
             address=(self._address.host, self._address.peer_port),
             on_incoming_lost=lambda peer: self._node.process_ended(peer),
             on_refused_identity=_exit_refused,
-            on_learned=self._storage.add_peer,
+            on_learned=lambda peer, uuid: self._node.learned(peer, uuid),
         )
         self._disk = DiskThread()
         self._node = RaftNode(

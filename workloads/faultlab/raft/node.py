@@ -49,10 +49,6 @@ _LITTLE_UNDER_WAY = 2
 """Writes and reads of a leader, up to which it acts on answers one by one."""
 
 
-def _nothing() -> None:
-    """For callbacks that nobody asked for."""
-
-
 class RaftNode:
     """Runs one core. `on_broken` is called when it must not go on."""
 
@@ -65,7 +61,7 @@ class RaftNode:
         host: Host,
         watch: Watch,
         on_broken: Callable[[BaseException], None],
-        on_vote: Callable[[], None] = _nothing,
+        on_vote: Callable[[], None] | None = None,
     ) -> None:
         """`store` holds the state of the snapshot that `core` begins with. `on_vote()`: a configuration is
         committed in which this member votes."""
@@ -79,7 +75,7 @@ class RaftNode:
         self._peers, self._links = host.peers, host.peers.links
         self._watch = watch
         self._on_broken = on_broken
-        self._on_vote: Callable[[], None] | None = on_vote
+        self._on_vote = on_vote
         self._max_log_bytes = max(_LOG_TO_SNAPSHOT * config.snapshot_log_bytes, _MIN_LOG_BYTES)
         self.proposals = Proposals(member)
         self.reads = WaitingReads(member, store)
@@ -137,6 +133,12 @@ class RaftNode:
             with self._unbroken:
                 self.core.leader_gone()
             self.wake()
+
+    def learned(self, peer: NodeId, uuid: str) -> None:
+        """`peer` was met with this data: kept at once, so that even an idle cluster knows it for ever."""
+        self._storage.add_peer(peer, uuid)
+        self._must_sync = True
+        self.wake()
 
     def ticks(self, count: int) -> None:
         """Time has passed."""

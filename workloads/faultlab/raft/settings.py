@@ -75,6 +75,7 @@ def core_config(config: RaftConfig, member_id: NodeId) -> CoreConfig:
         heartbeat_ticks=TICKS_PER_HEARTBEAT,
         pre_vote=config.pre_vote,
         check_quorum=config.check_quorum,
+        votes_unconfigured=False,
         lease=config.reads == "lease",
         tick_ns=round(tick * 1e9),
         max_clock_drift_percent=config.max_clock_drift_percent,

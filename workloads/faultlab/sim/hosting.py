@@ -66,7 +66,6 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
     process.watch = watch
     process.uuid = recovered.uuid
     process.known = dict(recovered.known_peers)
-    process.learned = storage.add_peer
     watched = cast("Storage", WatchedStorage(storage, world.observer, seen))
     process.node = RaftNode(
         config,
@@ -77,6 +76,7 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
         watch,
         lambda error: world.broke(process, error),
     )
+    process.learned = process.node.learned
     return seen
 
 
@@ -88,6 +88,7 @@ def core_config(options: Options, member_id: str, rule: Rule | None) -> CoreConf
         heartbeat_ticks=options.heartbeat_ticks,
         pre_vote=options.pre_vote,
         check_quorum=options.check_quorum,
+        votes_unconfigured=False,
         lease=options.reads == "lease",
         tick_ns=options.tick_ns,
         max_clock_drift_percent=options.max_clock_drift_percent,

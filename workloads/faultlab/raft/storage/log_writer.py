@@ -110,9 +110,10 @@ class LogWriter:
         self._gathered = True
 
     def add_peer(self, peer: NodeId, uuid: str) -> None:
-        """Goes with the next group that something else asks for."""
+        """Adds to what is known of others."""
         self.peers[peer] = uuid
         self._new_peers[peer] = uuid
+        self._gathered = True
 
     def reset(self, reset: Reset) -> None:
         """The log goes on behind a snapshot that is installed by a job given before this group's."""

@@ -96,7 +96,7 @@ class Storage:
         self._writer.add_hard_state(state)
 
     def add_peer(self, peer: NodeId, uuid: str) -> None:
-        """Gathers the uuid of a peer's data; it is written with the next group that has something else."""
+        """Gathers the uuid of a peer's data, the only one it may ever come with."""
         self._writer.add_peer(peer, uuid)
 
     def start_sync(self, disk: DiskQueue, done: Callable[[], None]) -> None:
