@@ -154,6 +154,7 @@ def describe(event: MemberEvent) -> str:
         "ConfigurationChanged": f"{event.member} counts on the members of index {event.index}",
         "SnapshotTaken": f"{event.member} has a snapshot of everything up to index {event.index}",
         "SnapshotInstalled": f"{event.member} goes on from its leader's snapshot up to index {event.index}",
+        "SnapshotRefused": f"{event.member} refused the snapshot of {event.leader} up to index {event.index}",
         "LeadershipTransfer": f"{event.member} hands over to {event.leader}",
         "InvariantViolated": f"{event.member} found its own promise broken",
     }[event.type] or f"{event.member} stopped leading"

@@ -1,7 +1,8 @@
 """A core that hears nonsense from a listed peer: well-formed or not, it says MalformedMessage and goes on.
 
 Safety is not asked for here: a peer that lies breaks Raft. But it must not be able to break the process,
-whose host ends it at any other exception (`RaftNode`), nor to have it say what cannot be encoded.
+whose host ends it at any other exception (`RaftNode`), nor to have it say what cannot be encoded. The one
+exception: as a leader it contradicts what is committed, or what it has said before. Then ending is right.
 """
 
 import random
@@ -11,13 +12,16 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faultlab.raft.checksum import crc32c
 from faultlab.raft.config import CoreConfig
 from faultlab.raft.configuration import Address, Configuration, encode_configuration
 from faultlab.raft.core import Raft
-from faultlab.raft.errors import Busy, MalformedMessage, NotLeader, UnsuitableTarget
+from faultlab.raft.errors import BadState, Busy, MalformedMessage, NotLeader, UnsuitableTarget
 from faultlab.raft.messages import (
+    Append,
     Entry,
     HardState,
+    InstallSnapshot,
     Message,
     SnapshotMeta,
     VoteResponse,
@@ -86,7 +90,14 @@ def strategy(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     fields = {f.name: field(f.type) for f in msgspec.structs.fields(kind)}
     fields["to"] = st.sampled_from(["a"] * 9 + ["b"])
     fields["sender"] = st.sampled_from(["b", "b", "b", "c", "c", "d#4", "a", "stranger"])
-    return st.builds(kind, **fields)
+    built = st.builds(kind, **fields)
+    return st.one_of(built, built.map(as_announced)) if kind is InstallSnapshot else built
+
+
+def as_announced(part: InstallSnapshot) -> InstallSnapshot:
+    """The first part of a snapshot, and all of it."""
+    whole = msgspec.structs.replace(part.meta, size=len(part.data), checksum=crc32c(part.data))
+    return msgspec.structs.replace(part, meta=whole, offset=0)
 
 
 messages = st.one_of([strategy(kind) for kind in get_args(Message)])
@@ -97,6 +108,7 @@ class Host:
 
     def __init__(self, draw: Any, **settings: Any) -> None:
         self.now_ns = 10**12
+        self.ended = False
         self.draw = draw
         terms = sorted(draw(st.lists(st.integers(1, 4), max_size=5)))
         log = [Entry(index, term, b"x") for index, term in enumerate(terms, 1)]
@@ -108,10 +120,16 @@ class Host:
         self.core = Raft(config, hard_state, snapshot, log, random.Random(1), lambda: self.now_ns)
 
     def step(self, message: Any) -> None:
+        committed = self.core.commit, self.core._log.range(1, self.core.commit)
         try:
             self.core.step(message)
         except MalformedMessage:
             return
+        except BadState:
+            # A leader that contradicts what is committed, or what it has said before: the member ends.
+            assert isinstance(message, Append)
+            assert (self.core.commit, self.core._log.range(1, self.core.commit)) == committed
+            self.ended = True
 
     def lead(self) -> None:
         """Wins an election, so that what only leaders hear is heard."""
@@ -189,6 +207,8 @@ def test_no_message_of_a_listed_peer_breaks_a_core(data: st.DataObject) -> None:
     if data.draw(switches):
         host.lead()
     for _ in range(data.draw(st.integers(1, 25))):
+        if host.ended:
+            return
         if data.draw(st.integers(0, 3)):
             message = data.draw(messages)
             if data.draw(switches) and -1 <= host.core.term < 2**60:
@@ -200,9 +220,10 @@ def test_no_message_of_a_listed_peer_breaks_a_core(data: st.DataObject) -> None:
             host.step(heard[0])
         else:
             host.act()
-        if data.draw(switches):
+        if not host.ended and data.draw(switches):
             host.handle()
-    host.handle()
+    if not host.ended:
+        host.handle()
 
 
 @budget(300)

@@ -8,7 +8,6 @@ promises (paper, figure 3) and notes every breach in `violations`.
 import heapq
 import itertools
 import random
-import zlib
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from operator import attrgetter
 
 import msgspec
 
+from faultlab.raft.checksum import crc32c
 from faultlab.raft.config import CoreConfig
 from faultlab.raft.configuration import Configuration
 from faultlab.raft.core import Raft
@@ -80,7 +80,7 @@ class Host:
             for chunk in ready.received:
                 self.incoming = self.incoming[: chunk.offset] + chunk.data
             if ready.snapshot is not None:
-                assert zlib.crc32(self.incoming) == ready.snapshot.checksum
+                assert crc32c(self.incoming) == ready.snapshot.checksum
                 self.files[ready.snapshot.index] = self.incoming
                 self.applied = _read(self.incoming)
             cluster.note(self, ready)
@@ -122,7 +122,7 @@ class Host:
         last = self.applied[-1]
         data = self.files[last.index] = _write(self.applied)
         configuration = self.raft.configuration_at(last.index)
-        meta = SnapshotMeta(last.index, last.term, configuration, len(data), zlib.crc32(data))
+        meta = SnapshotMeta(last.index, last.term, configuration, len(data), crc32c(data))
         self._keep(meta)
         self.raft.compact(meta, last.index - tail)
         first_kept = bisect_left(self.disk_entries, self.raft.first_index, key=_index)

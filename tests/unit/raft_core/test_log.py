@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from faultlab.raft.configuration import Configuration
-from faultlab.raft.log import RaftLog
+from faultlab.raft.errors import BadState
+from faultlab.raft.log import ENTRY_OVERHEAD_BYTES, RaftLog
 from faultlab.raft.messages import Entry, SnapshotMeta
 from faultlab.raft.progress import Progress
 from faultlab.raft.quorum import Quorum, majority
@@ -73,16 +74,33 @@ def test_a_slice_is_bounded_by_bytes_but_never_empty(first: int, max_bytes: int,
 
 def test_bytes_are_counted_through_appends_and_truncations() -> None:
     log = log_of(1, 1, 1)
-    assert log.bytes_after(1) == 5
+    assert log.bytes_after(1) == 5 + 2 * ENTRY_OVERHEAD_BYTES
+    assert log.bytes_between(1, 3) == 5, "what a message holds is payload alone"
     log.append([Entry(4, 1, b"abc")])
-    assert log.bytes_after(3) == 3
+    assert log.bytes_after(3) == 3 + ENTRY_OVERHEAD_BYTES
     log.truncate(1)
     log.append([Entry(2, 2, b"")])
-    assert (log.bytes_after(0), log.last_index, log.last_term) == (1, 2, 2)
+    assert log.bytes_after(0) == 1 + 2 * ENTRY_OVERHEAD_BYTES
+    assert (log.last_index, log.last_term) == (2, 2)
 
 
-def test_truncated_committed_entries_are_reported_and_not_applied_again() -> None:
+def test_a_leader_that_contradicts_committed_entries_ends_the_member_before_anything_changes() -> None:
     raft = make(log=(1, 1, 1), commit=3, term=1)
+    with pytest.raises(BadState, match="entry 2 of term 1 was committed, and b, leader of term 2"):
+        raft.step(append(2, (1, 1), (2, 2, 2), commit=4))
+    assert (raft.commit, raft.last_index) == (3, 3)
+
+
+def test_other_data_under_the_same_index_and_term_ends_the_member() -> None:
+    raft = make(log=(1, 1), term=1)
+    message = append(1, (0, 0), (1, 1))
+    message.entries[1] = Entry(2, 1, b"other")
+    with pytest.raises(BadState, match="entry 2 of term 1 holds other data here than at b"):
+        raft.step(message)
+
+
+def test_with_a_broken_rule_truncated_committed_entries_are_reported_and_not_applied_again() -> None:
+    raft = make(log=(1, 1, 1), commit=3, term=1, break_rule="electStale")
     assert len(raft.ready().committed) == 3
     raft.step(append(2, (1, 1), (2, 2, 2), commit=4))
     ready = raft.ready()
@@ -93,8 +111,8 @@ def test_truncated_committed_entries_are_reported_and_not_applied_again() -> Non
     assert [entry.index for entry in ready.committed] == [4]
 
 
-def test_other_data_under_the_same_index_and_term_is_reported() -> None:
-    raft = make(log=(1, 1), term=1)
+def test_with_a_broken_rule_other_data_under_the_same_index_and_term_is_reported() -> None:
+    raft = make(log=(1, 1), term=1, break_rule="forgetVote")
     message = append(1, (0, 0), (1, 1))
     message.entries[1] = Entry(2, 1, b"other")
     raft.step(message)

@@ -3,6 +3,7 @@
 import pytest
 
 from faultlab.raft.errors import Busy, MalformedMessage, NotLeader
+from faultlab.raft.log import ENTRY_OVERHEAD_BYTES
 from faultlab.raft.messages import Append, AppendResponse, Entry, Heartbeat, HeartbeatResponse
 
 from .harness import Cluster
@@ -248,14 +249,25 @@ def test_lost_appends_are_found_by_heartbeats_and_sent_again() -> None:
 def test_proposals_beyond_the_uncommitted_bound_are_busy_and_leave_nothing() -> None:
     raft = make(max_uncommitted_bytes=10)
     lead(raft)
+    for peer in "bc":
+        accept(raft, peer, 1)
     raft.propose([b"0123456789abcdef"])
-    with pytest.raises(Busy, match="10 bytes"):
+    with pytest.raises(Busy, match="at most 10 bytes"):
         raft.propose([b"x"])
     assert raft.last_index == 2
     sync(raft)
     for peer in "bc":
         accept(raft, peer, 2)
     assert raft.propose([b"x"]) == (3, 1)
+
+
+def test_small_entries_count_towards_the_uncommitted_bound_with_what_they_take_in_memory() -> None:
+    raft = make(max_uncommitted_bytes=100 * (ENTRY_OVERHEAD_BYTES + 1))
+    lead(raft)  # whose first entry, without payload, counts too
+    for _ in range(99):
+        raft.propose([b"x"])
+    with pytest.raises(Busy):
+        raft.propose([b"x"])
 
 
 @pytest.mark.parametrize("acked", [1, 2])

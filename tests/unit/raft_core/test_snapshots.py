@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from faultlab.raft.checksum import crc32c
 from faultlab.raft.config import CoreConfig
 from faultlab.raft.configuration import Configuration
 from faultlab.raft.core import Raft
@@ -24,7 +25,8 @@ from .harness import Cluster
 from .single import Clock, accept, append, lead, make, sent, sync, terms
 
 VOTERS = ("a", "b", "c")
-META = SnapshotMeta(5, 2, Configuration(("a", "b", "c", "d")), 10, 77)
+DATA = b"0123456789"
+META = SnapshotMeta(5, 2, Configuration(("a", "b", "c", "d")), 10, crc32c(DATA))
 
 
 def part(offset: int, data: bytes, meta: SnapshotMeta = META, term: int = 3) -> InstallSnapshot:
@@ -218,14 +220,14 @@ def test_5_3_another_leader_with_the_same_snapshot_goes_on_where_the_one_before_
     raft = make(voters=VOTERS)
     raft.step(part(0, b"0123456"))
     sync(raft)
-    again = SnapshotMeta(5, 2, META.configuration, 10, 77)
+    again = SnapshotMeta(5, 2, META.configuration, 10, META.checksum)
     raft.step(InstallSnapshot("c", "a", 4, again, 0, b"012"))
     assert answers(sync(raft)) == [(7, True)]
     raft.step(InstallSnapshot("c", "a", 4, again, 7, b"789"))
     assert sync(raft).snapshot == META
 
 
-@pytest.mark.parametrize(("index", "checksum"), [(6, 77), (5, 78), (4, 77)])
+@pytest.mark.parametrize(("index", "checksum"), [(6, META.checksum), (5, 78), (4, META.checksum)])
 def test_5_3_another_snapshot_of_a_later_leader_begins_anew(index: int, checksum: int) -> None:
     raft = make(voters=VOTERS)
     raft.step(part(0, b"0123456"))
@@ -258,6 +260,53 @@ def test_a_part_that_no_correct_leader_sends_is_refused(message: InstallSnapshot
     raft = make(voters=VOTERS)
     with pytest.raises(MalformedMessage):
         raft.step(message)
+
+
+FLIPPED = b"0123456788"
+
+
+def test_a_snapshot_that_is_not_what_was_announced_replaces_nothing_and_is_asked_for_again() -> None:
+    raft = make(voters=VOTERS, log=(1, 1, 1, 1, 1, 1, 1), commit=2)
+    sync(raft)
+    raft.step(part(0, FLIPPED[:7]))
+    sync(raft)
+    raft.step(part(7, FLIPPED[7:]))
+    ready = sync(raft)
+    assert (ready.received, ready.snapshot) == ([], None)
+    assert answers(ready) == [(0, True)]
+    assert not [m for m in ready.after_persist if isinstance(m, AppendResponse)]
+    (event,) = [event for event in ready.events if event.type == "SnapshotRefused"]
+    assert (event.leader, event.index) == ("b", 5)
+    assert (raft.commit, raft.last_index, raft.snapshots_refused) == (2, 7, 1)
+    raft.step(part(0, DATA))
+    ready = sync(raft)
+    assert [(c.offset, c.data) for c in ready.received] == [(0, DATA)]
+    assert (ready.snapshot, raft.commit) == (META, 5)
+
+
+def test_a_snapshot_that_is_always_damaged_is_tried_ever_more_rarely() -> None:
+    raft = make(voters=VOTERS)
+    tries = []
+    for number in range(3000):
+        raft.step(part(0, FLIPPED))
+        if [event for event in sync(raft).events if event.type == "SnapshotRefused"]:
+            tries.append(number)
+    assert tries == [0, 1, 18, 83, 340, 1365, 2390]
+    assert raft.snapshots_refused == len(tries)
+
+
+@pytest.mark.parametrize("other", ["leader", "snapshot"])
+def test_another_leader_or_another_snapshot_is_tried_at_once_after_damaged_ones(other: str) -> None:
+    raft = make(voters=VOTERS)
+    for _ in range(5):
+        raft.step(part(0, FLIPPED))
+    if other == "leader":
+        raft.step(InstallSnapshot("c", "a", 4, META, 0, DATA))
+    else:
+        raft.step(part(0, DATA, SnapshotMeta(6, 2, META.configuration, 10, META.checksum)))
+    ready = sync(raft)
+    assert ready.snapshot is not None
+    assert ready.received[-1].data == DATA
 
 
 def test_5_3_a_leader_that_sends_a_snapshot_is_heard() -> None:
@@ -377,6 +426,15 @@ def test_a_leader_says_that_it_is_sending_a_snapshot_to_somebody_who_answers() -
     assert raft.sending_snapshot
     accept(raft, "c", 4)
     assert not raft.sending_snapshot
+
+
+def test_a_follower_that_got_it_damaged_is_sent_all_of_it_again() -> None:
+    raft, _ = sending()
+    for offset in (2, 4, 6, 8):
+        wants(raft, offset)
+        offsets(raft)
+    wants(raft, 0, rejected=True)
+    assert offsets(raft) == [0, 2, 4]
 
 
 def test_a_follower_that_wants_more_than_there_is_is_refused() -> None:

@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from faultlab.raft.assembly import assemble
 from faultlab.raft.commands import COMMANDS, prepare
 from faultlab.raft.host import Host
 from faultlab.raft.identity import choose_identity
-from faultlab.raft.node import RaftNode
+from faultlab.raft.messages import InstallSnapshot, decode, encode
+from faultlab.raft.node import RAFT_CHANNEL, RaftNode
+from faultlab.raft.storage.errors import DamagedLog
 from faultlab.raft.watch import Watch
 from faultlab.runtime.files import RealFiles
 from faultlab.runtime.resp.encoder import Result
@@ -55,6 +58,8 @@ class Disk:
         self._loop = loop
         self._jobs: list[tuple[Callable[[], None], Callable[[], None]]] = []
         self.stalled = False
+        self.done = 0
+        """Jobs so far."""
 
     def run(self, job: Callable[[], None], done: Callable[[], None]) -> None:
         self._jobs.append((job, done))
@@ -64,6 +69,7 @@ class Disk:
         while self._jobs and not self.stalled:
             job, done = self._jobs.pop(0)
             job()
+            self.done += 1
             self._loop.call_soon(done)
 
 
@@ -77,9 +83,15 @@ class Wire:
     def send_urgent(self, channel: int, payload: bytes) -> None:
         if not {self._sender, self._to} & self._trio.down:
             node = self._trio.nodes[self._to]
+            if channel == RAFT_CHANNEL and self._trio.on_part is not None:
+                payload = self._changed(payload, self._trio.on_part)
             self._trio.loop.call_soon(node.received, self._sender, channel, payload)
 
     send_bulk = send_urgent
+
+    def _changed(self, payload: bytes, change: Callable[[InstallSnapshot], InstallSnapshot]) -> bytes:
+        messages = decode(payload)
+        return encode([change(m) if isinstance(m, InstallSnapshot) else m for m in messages])
 
     def send_request(self, channel: int, payload: bytes) -> bool:
         self.send_urgent(channel, payload)
@@ -115,6 +127,10 @@ class Trio:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.loop = Loop()
         self.down: set[str] = set()
+        self.broken: list[tuple[str, DamagedLog]] = []
+        """Who has ended because of its disk."""
+        self.on_part: Callable[[InstallSnapshot], InstallSnapshot] | None = None
+        """What the network makes of parts of snapshots."""
         self.disks = {name: Disk(self.loop) for name in NAMES}
         self.nodes: dict[str, RaftNode] = {}
         clock = Clock(self.loop)
@@ -133,7 +149,7 @@ class Trio:
                 store,
                 Host(self.loop, clock, storage, self.disks[name], wires),
                 Watch(name, clock, 0.01, "i"),
-                on_broken=_raise,
+                on_broken=partial(self._broke, name),
             )
 
     def close(self) -> None:
@@ -179,6 +195,8 @@ class Trio:
         self.turn()
         return answer
 
-
-def _raise(error: BaseException) -> None:
-    raise error
+    def _broke(self, name: str, error: BaseException) -> None:
+        if not isinstance(error, DamagedLog):
+            raise error
+        self.broken.append((name, error))
+        self.down.add(name)

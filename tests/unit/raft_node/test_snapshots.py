@@ -3,9 +3,18 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from raft_trio import Trio
+
+from faultlab.raft.messages import InstallSnapshot
+from faultlab.raft.node import RaftNode
+from faultlab.raft.storage import snapshots as storage_snapshots
+from faultlab.raft.storage.errors import DamagedLog
+from faultlab.runtime.files import File, RealFiles
 
 if TYPE_CHECKING:
     from conftest import Client, Cluster
@@ -155,3 +164,96 @@ def test_a_snapshot_goes_on_where_its_link_broke(
     assert 12_000_000 < proxy.carried < 15_500_000
     with cluster.client(1) as client:
         assert client.ask("GET", "k11") == b"v" * 1_000_000
+
+
+def behind(trio: Trio) -> tuple[RaftNode, RaftNode]:
+    """A leader, and a follower that was away until its leader's log began behind what it has."""
+    leader = trio.lead()
+    away = next(node for node in trio.nodes.values() if node is not leader)
+    last = away.core.last_index
+    trio.down.add(away.member_id)
+    for n in range(60):
+        assert trio.write(leader, f"k{n % 7}", b"v" * 50_000).told == ["+OK"]
+    assert leader.core.first_index > last + 1
+    return leader, away
+
+
+def flip_a_bit(snapshot: Path) -> None:
+    data = bytearray(snapshot.read_bytes())
+    data[len(data) // 2] ^= 4
+    snapshot.write_bytes(data)
+
+
+def latest_snapshot(directory: Path, name: str) -> Path:
+    return max((directory / name).glob("**/*.snap"))
+
+
+def test_a_leader_whose_snapshot_is_damaged_ends_before_it_sends_any_and_another_sends_its_own(
+    make_trio: Callable[..., Trio], tmp_path: Path
+) -> None:
+    trio = make_trio(snapshot_log_bytes=1_000_000)
+    leader, away = behind(trio)
+    flip_a_bit(latest_snapshot(tmp_path, leader.member_id))
+    trio.down.remove(away.member_id)
+    trio.run(300)
+    [(name, error)] = trio.broken
+    assert (name, type(error)) == (leader.member_id, DamagedLog)
+    assert "is damaged" in str(error)
+    assert "Replace it" in str(error)
+    assert leader.snapshots.parts_sent == 0
+    assert away.core.snapshots_refused == 0
+    assert away.snapshots.installed == 1
+    other = trio.nodes[away.core.leader or ""]
+    assert other is not leader
+    assert trio.write(other, "k", b"v").told == ["+OK"]
+    trio.run(100)
+    assert away.store.fingerprint() == other.store.fingerprint()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_snapshot_that_is_damaged_on_the_way_is_sent_again_and_nobody_ends(
+    make_trio: Callable[..., Trio], times: int
+) -> None:
+    trio = make_trio(snapshot_log_bytes=1_000_000)
+    leader, away = behind(trio)
+
+    def flip(message: InstallSnapshot) -> InstallSnapshot:
+        if message.data and away.core.snapshots_refused < times:
+            return msgspec.structs.replace(message, data=b"\0" + message.data[1:])
+        return message
+
+    trio.on_part = flip
+    trio.down.remove(away.member_id)
+    for _ in range(100):
+        trio.run(100)
+        if away.snapshots.installed:
+            break
+    trio.run(100)
+    assert away.core.snapshots_refused == times
+    assert away.snapshots.installed == 1
+    assert trio.broken == []
+    assert leader.core.role == "leader"
+    assert away.store.fingerprint() == leader.store.fingerprint()
+
+
+def test_a_snapshot_is_verified_by_short_jobs_and_once_for_all_who_ask(
+    make_trio: Callable[..., Trio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_snapshots, "BLOCK_BYTES", 10_000)
+    trio = make_trio(snapshot_log_bytes=1_000_000)
+    leader, away = behind(trio)
+    read: list[int] = []
+    open_file = RealFiles.open
+
+    def count_reads(files: RealFiles, path: Path, create: bool = False) -> File:
+        if path.suffix == ".snap" and f"/{leader.member_id}/" in str(path):
+            read.append(1)
+        return open_file(files, path, create)
+
+    monkeypatch.setattr(RealFiles, "open", count_reads)
+    jobs = trio.disks[leader.member_id].done
+    trio.down.remove(away.member_id)
+    trio.run(200)
+    assert away.snapshots.installed == 1
+    assert len(read) == 1 + leader.snapshots.parts_sent
+    assert trio.disks[leader.member_id].done - jobs >= leader.core.snapshot.size / 40_000

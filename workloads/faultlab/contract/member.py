@@ -191,6 +191,8 @@ class MemberEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     - `ConfigurationChanged`: a configuration of `index` counts from now on; `detail` says who is in it.
     - `SnapshotTaken`: everything up to `index` is in a snapshot, on disk.
     - `SnapshotInstalled`: this member went on from a snapshot of its leader's that ends at `index`.
+    - `SnapshotRefused`: what `leader` sent as its snapshot up to `index` is not what it had announced; this
+      member asks for it again.
     - `LeadershipTransfer`: the leader hands over to `leader`; `detail` says why, or that it failed.
     - `InvariantViolated`: the core found its own promise broken; `detail` says which and where.
     """
@@ -208,6 +210,7 @@ class MemberEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
         "ConfigurationChanged",
         "SnapshotTaken",
         "SnapshotInstalled",
+        "SnapshotRefused",
         "LeadershipTransfer",
         "InvariantViolated",
     ]

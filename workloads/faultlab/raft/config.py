@@ -40,7 +40,8 @@ class CoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_entries_bytes_per_message: int = 512 * 1024
     """Payload bytes in one append; one entry goes whatever its size."""
     max_uncommitted_bytes: int = 64 * 1024 * 1024
-    """Payload bytes proposed but not committed, beyond which `propose` raises Busy; one batch goes always."""
+    """What may be proposed but not committed, payload and ENTRY_OVERHEAD_BYTES an entry (log.py); beyond it
+    `propose` raises Busy. One batch goes where nothing waits."""
     max_waiting_reads: int = 65536
     """Reads waiting for their round, beyond which `read_index` raises Busy."""
     max_committed_per_ready: int = 4096

@@ -92,7 +92,8 @@ class Raft:
     def step(self, message: Message) -> None:
         """Takes in a message; raises MalformedMessage if it is not for this member, or no member sends it.
 
-        Who sent it need not be in this member's configuration, which may be out of date (thesis, 4.1).
+        Who sent it need not be in this member's configuration, which may be out of date (thesis, 4.1). Raises
+        BadState, after which the member must end, where a leader contradicts what is committed here.
         """
         state = self._state
         if message.to != state.id or message.sender == state.id:
@@ -302,6 +303,11 @@ class Raft:
     def snapshot(self) -> SnapshotMeta:
         """The latest snapshot that this core knows of: taken, installed or started from."""
         return self._log.snapshot
+
+    @property
+    def snapshots_refused(self) -> int:
+        """How many snapshots of leaders were not what they had announced, since the start."""
+        return self._incoming.refused
 
     @property
     def sending_snapshot(self) -> bool:

@@ -24,7 +24,7 @@ class MalformedMessage(RaftError):
 
 
 class BadState(RaftError):
-    """The persisted state handed to a new core contradicts itself."""
+    """What this member has contradicts itself, or its leader contradicts what is committed: it must end."""
 
 
 class UnsuitableTarget(RaftError):

@@ -1,21 +1,26 @@
 """What a follower does with its leader's appends and heartbeats (paper, 5.3 and figure 2).
 
 The log matching property rests on one check: an append is taken only where the entry before it is the
-same as the leader's. What the core sees broken it reports (InvariantViolated) and then does what a
-member without that assertion would do, so that tests of the lab see the damage:
+same as the leader's. A leader that contradicts what is committed here, or sends other data under the same
+index and term, is none, or this member has lost something: BadState, for whatever is served from then on may
+be wrong. Where a test of the lab has switched a guard off, in all members alike, the core reports it
+(InvariantViolated) and then does what a member without that assertion would do, so that the damage is seen:
 
 - committed entries contradicted by the leader: they are replaced (see `RaftLog.truncate`);
 - an entry of the same index and term but other data: the own one stays.
 """
 
-from .errors import MalformedMessage
+from .errors import BadState, MalformedMessage
 from .log import configurations_in
 from .messages import Append, AppendResponse, Entry, Heartbeat, HeartbeatResponse
 from .state import State
 
 
 def take_append(state: State, append: Append) -> None:
-    """Brings the log in line with the leader's and answers, once synced, how far it is."""
+    """Brings the log in line with the leader's and answers, once synced, how far it is.
+
+    Raises BadState for an append that breaks a promise, unless a rule is broken on purpose.
+    """
     log = state.log
     prev, entries = append.prev_index, append.entries
     _check_shape(append)
@@ -91,7 +96,8 @@ def _resolve_overlap(state: State, append: Append, prev: int, entries: list[Entr
     if same < len(mine):
         lost = mine[same]
         if lost.index <= log.commit:
-            state.violated(
+            _contradicted(
+                state,
                 "leader completeness",
                 f"entry {lost.index} of term {lost.term} was committed, and {append.sender}, leader of term"
                 f" {append.term}, replaces it by one of term {entries[same].term}"
@@ -104,9 +110,19 @@ def _resolve_overlap(state: State, append: Append, prev: int, entries: list[Entr
 
 def _report_mismatch(state: State, append: Append, mine: list[Entry], entries: list[Entry]) -> None:
     differing = next(entry for entry, theirs in zip(mine, entries, strict=False) if entry != theirs)
-    state.violated(
+    _contradicted(
+        state,
         "log matching",
         f"entry {differing.index} of term {differing.term} holds other data here than at {append.sender},"
         f" leader of term {append.term}",
         differing.index,
     )
+
+
+def _contradicted(state: State, promise: str, detail: str, index: int) -> None:
+    if state.config.break_rule is None:
+        raise BadState(
+            f"{promise}: {detail}; this member ends before it serves anything else. Compare the members' logs"
+            " and applied digests before it is started again"
+        )
+    state.violated(promise, detail, index)

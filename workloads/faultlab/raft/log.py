@@ -19,6 +19,10 @@ from .errors import BadState, MalformedMessage
 from .history import ConfigurationHistory
 from .messages import Entry, EntryKind, SnapshotMeta
 
+ENTRY_OVERHEAD_BYTES = 160
+"""What an entry takes in memory besides its payload, about: the object, its numbers, the header of its bytes,
+its places in lists (measured: 162 with CPython 3.12). Of small entries it is most of what they take."""
+
 _term = attrgetter("term")
 _data = attrgetter("data")
 _kind = attrgetter("kind")
@@ -128,8 +132,9 @@ class RaftLog:
         return max(self.offset - 1, 0)
 
     def bytes_after(self, index: int) -> int:
-        """Payload bytes beyond `index`, which is not before `offset`."""
-        return self._ends[-1] - self._ends[index - self.offset]
+        """What the entries beyond `index`, which is not before `offset`, take in memory."""
+        payload = self._ends[-1] - self._ends[index - self.offset]
+        return payload + ENTRY_OVERHEAD_BYTES * (self.last_index - index)
 
     def bytes_between(self, after: int, last: int) -> int:
         """Payload bytes beyond `after` (or `offset`, if that is later) up to `last`."""

@@ -35,6 +35,7 @@ from .orders import Orders, proof_of
 from .settings import TICKS_PER_HEARTBEAT, check_config, tick_s
 from .status import counters_of, gauges_of, info_of, not_ready, status_of
 from .storage.directories import remove_older
+from .storage.errors import StorageError
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -237,10 +238,11 @@ def _log_removed(older: list[str]) -> None:
 
 
 def _exit_broken(error: BaseException) -> NoReturn:
-    """A core or a state machine that has failed half-way must not answer anybody again."""
+    """A core or a state machine that has failed half-way must not answer anybody again, nor data that is not
+    what was written."""
     log.critical("broken, ending now: %s", error, exc_info=error)
     sys.stderr.flush()
-    os._exit(EXIT_BROKEN)
+    os._exit(EXIT_DATA if isinstance(error, StorageError) else EXIT_BROKEN)
 
 
 def _exit_refused(message: str) -> NoReturn:

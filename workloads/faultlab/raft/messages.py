@@ -54,7 +54,7 @@ class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     size: Number = 0
     """Bytes of the snapshot file."""
     checksum: Number = 0
-    """Of the file, as the storage defines it. The same state gives the same bytes on every member."""
+    """CRC32C of the file's bytes. The same state gives the same bytes on every member."""
 
 
 class VoteRequest(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):

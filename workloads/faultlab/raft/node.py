@@ -91,7 +91,7 @@ class RaftNode:
             self._no_room,
         )
         self.changes = Changes(config, core, member_id, self._is_reachable, self.wake)
-        self.snapshots = Snapshotting(config, core, store, host, self._send_part, self._snapshot_taken)
+        self.snapshots = Snapshotting(config, core, store, host, self._send_part, self._taken, self._broken)
         self._desk = ForwardDesk(self._links, host.scheduler, self._submit_forwarded)
         self._unbroken = _Unbroken(self._broken)
         self._scheduled = False
@@ -350,7 +350,7 @@ class RaftNode:
             self._apply(held)
         self.wake()
 
-    def _snapshot_taken(self, meta: SnapshotMeta, took_s: float) -> None:
+    def _taken(self, meta: SnapshotMeta, took_s: float) -> None:
         detail = f"{meta.size} bytes in {took_s * 1000:.0f} ms"
         log.info("SnapshotTaken index=%d %s", meta.index, detail)
         self._watch.snapshot_taken(meta, detail)

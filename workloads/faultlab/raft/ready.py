@@ -17,6 +17,7 @@ CoreEventType: TypeAlias = Literal[
     "LeaderKnown",
     "ConfigurationChanged",
     "SnapshotInstalled",
+    "SnapshotRefused",
     "LeadershipTransfer",
     "InvariantViolated",
 ]
@@ -31,11 +32,13 @@ class CoreEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of RoleChanged: the new role."""
     leader: NodeId | None = None
     """Of LeaderKnown and LeaderElected: the leader; of LeaderLost: the one lost; of LeadershipTransfer: the
-    member that is to take over."""
+    member that is to take over; of SnapshotRefused: who sent it."""
     index: int | None = None
-    """ConfigurationChanged, SnapshotInstalled: its index. InvariantViolated: the first concerned, if any."""
+    """ConfigurationChanged, SnapshotInstalled, SnapshotRefused: its index. InvariantViolated: the first
+    concerned, if any."""
     detail: str | None = None
     """ElectionStarted: `preVote`, `vote` or `transfer`. LeaderLost, InvariantViolated: which, and where.
+    SnapshotRefused: why.
     LeadershipTransfer: `begun` or `given up`. ConfigurationChanged: the members."""
     ticks: int | None = None
     """Of LeaderLost: how long nothing was heard; the host knows how long a tick is."""
@@ -47,7 +50,8 @@ class SnapshotChunkRequest(msgspec.Struct, frozen=True, gc=False):
     """A leader's host is to read `length` bytes at `offset` of the snapshot `meta` and send them to `to`.
 
     It may do so whenever it likes, or never (the snapshot is gone): the core asks again when no answer comes,
-    for the then latest snapshot if `meta` is neither that nor the one before it.
+    for the then latest snapshot if `meta` is neither that nor the one before it. A transfer begins with
+    offset 0: the file should be verified before that part goes, as the follower can tell only at the end.
     """
 
     sender: NodeId
@@ -77,10 +81,11 @@ class Ready(msgspec.Struct, kw_only=True, gc=False):
     are still being synced. What must hold:
 
     - `received` is written to the incoming snapshot file, in order.
-    - `snapshot`: the incoming file is complete. Verify it, make it durable (fsync, rename, fsync the
-      directory), and let the log on disk begin anew behind its index, with nothing before or after: what it
-      held contradicts the snapshot or ends before it. Then load the state machine from it; `committed` goes
-      on behind its index. A file that is not what `meta` says cannot be sent back: end the member.
+    - `snapshot`: the incoming file is complete, and what came is what `meta` says. Make it durable (fsync,
+      rename, fsync the directory), and let the log on disk begin anew behind its index, with nothing before
+      or after: what it held contradicts the snapshot or ends before it. Then load the state machine from it;
+      `committed` goes on behind its index. A file that is not what `meta` says cannot be sent back: end the
+      member.
     - `entries`, then `hard_state`, go to one log on disk, in the order of the Readys.
     - `messages` may go at once, and so may what answers `chunks`.
     - `after_persist` goes only when `received` (written), `snapshot`, `entries` and `hard_state` of this

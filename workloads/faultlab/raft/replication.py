@@ -15,6 +15,7 @@ from . import reads, snapshots
 from .configuration import Configuration, encode_configuration
 from .errors import Busy, MalformedMessage
 from .lease import Lease
+from .log import ENTRY_OVERHEAD_BYTES
 from .messages import (
     Append,
     AppendResponse,
@@ -116,7 +117,8 @@ class Leadership:
         log, term = self._log, self._state.term
         waiting = log.bytes_after(log.commit)
         limit = self._state.config.max_uncommitted_bytes
-        if waiting and waiting + sum(map(len, payloads)) > limit:
+        more = sum(map(len, payloads)) + ENTRY_OVERHEAD_BYTES * len(payloads)
+        if waiting and waiting + more > limit:
             raise Busy(f"{waiting} of at most {limit} bytes wait to be committed; try again later")
         first = log.last_index + 1
         log.append([Entry(index, term, data) for index, data in enumerate(payloads, first)])

@@ -3,10 +3,15 @@
 The parts go out a few at a time. The follower takes them in order and answers with the offset it wants next,
 so a transfer goes on where it was after a loss, and with another leader too: the same snapshot (index, term,
 checksum) is the same bytes. A first part is sent alone, to learn where the follower is.
+
+What came is compared with the checksum before anything is replaced by it. Bytes that are not what the leader
+announced are the leader's fault, or the network's: they are dropped, and the snapshot is asked for from its
+beginning.
 """
 
 from typing import Literal
 
+from .checksum import extend_crc32c
 from .errors import MalformedMessage
 from .messages import (
     AppendResponse,
@@ -20,6 +25,11 @@ from .state import State
 
 _NUDGES_BEFORE_RESENDING = 4
 """One comes with every heartbeat; a follower may well take that long for the parts in flight."""
+
+_MAX_PARTS_LEFT = 1024
+"""A leader's snapshot that came damaged is asked for again at once; the next time after 16 further parts were
+left unanswered, then 64, and so on up to this many. A leader that hears nothing sends one with every fourth
+heartbeat, so in the end minutes pass between two tries, and what is always damaged takes no bandwidth."""
 
 
 class SnapshotSender:
@@ -106,16 +116,24 @@ class SnapshotSender:
 class SnapshotReceiver:
     """The snapshot that a follower is being sent."""
 
-    __slots__ = ("_meta", "_next", "_state", "_term")
+    __slots__ = ("_checksum", "_damaged", "_leave", "_meta", "_next", "_state", "_term", "refused")
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._meta: SnapshotMeta | None = None
         self._term = 0
         self._next = 0
+        self._checksum = 0
+        """Of what has come, all before `_next`."""
+        self._damaged = 0
+        """How often this snapshot of this leader was not what it had announced."""
+        self._leave = 0
+        """So many parts are left unanswered before it is tried again."""
+        self.refused = 0
+        """How many snapshots were not what had been announced, of all leaders."""
 
     def take(self, message: InstallSnapshot) -> None:
-        """Takes the next part and answers; the last one installs the snapshot."""
+        """Takes the next part and answers; the last one installs the snapshot if it is what was announced."""
         state, log, meta = self._state, self._state.log, message.meta
         end = message.offset + len(message.data)
         if not 0 <= message.offset <= end <= meta.size or meta.index < 1 or meta.term > message.term:
@@ -130,10 +148,20 @@ class SnapshotReceiver:
         if not self._is_current(meta):
             if self._meta is not None and message.term == self._term and meta.index < self._meta.index:
                 return  # Late: this leader has gone on to a newer one. A new leader may have an older.
-            self._meta, self._next = meta, 0
+            self._meta = meta
+            self._start_again(damaged=0)
+        elif message.term != self._term:
+            self._damaged = self._leave = 0  # what was damaged may have been the leader's before
         self._term = message.term
+        if self._leave:
+            self._leave -= 1
+            return
         if message.offset != self._next or (not message.data and meta.size > self._next):
             self._answer(message.sender, meta, rejected=True)
+            return
+        self._checksum = extend_crc32c(self._checksum, message.data)
+        if end == meta.size and self._checksum != meta.checksum:
+            self._refuse(message)
             return
         state.received.append(ReceivedChunk(meta, message.offset, message.data))
         self._next = end
@@ -150,6 +178,29 @@ class SnapshotReceiver:
             meta.term,
             meta.size,
             meta.checksum,
+        )
+
+    def _start_again(self, damaged: int) -> None:
+        self._next = self._checksum = 0
+        self._damaged = damaged
+        self._leave = min(4**damaged, _MAX_PARTS_LEFT) if damaged > 1 else 0
+
+    def _refuse(self, message: InstallSnapshot) -> None:
+        """Drops what has come; the next part of offset 0 has the host begin a new file."""
+        state, meta, checksum = self._state, message.meta, self._checksum
+        self._start_again(self._damaged + 1)
+        self.refused += 1
+        if not self._leave:
+            self._answer(message.sender, meta, rejected=True)
+        state.events.append(
+            CoreEvent(
+                type="SnapshotRefused",
+                term=state.term,
+                leader=message.sender,
+                index=meta.index,
+                detail=f"{meta.size} bytes with checksum {checksum:08x} came, and {meta.checksum:08x} was"
+                f" announced ({self._damaged} times so far)",
+            )
         )
 
     def _install(self, meta: SnapshotMeta) -> None:

@@ -1,11 +1,16 @@
 """Snapshots on their way: taken when the log has grown, sent to who is behind, received, installed.
 
 Thesis, chapter 5. Nothing here stalls the scheduler or the log: a snapshot is taken of a frozen copy of the
-state, slice by slice, each a job between the groups of the log; parts for a follower are read by jobs; and
-what a leader sent is read back by one, while entries that are committed meanwhile are held.
+state, slice by slice, each a job between the groups of the log; parts for a follower are read by jobs, the
+whole file once before the first of them; and what a leader sent is read back by a job, while entries that are
+committed meanwhile are held.
+
+A leader whose snapshot file is damaged ends: its disk has lost what was synced, and the log may be damaged as
+well. Another member leads then, and has a snapshot of its own.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -14,8 +19,9 @@ from faultlab.contract.member import RaftConfig
 from .core import Raft
 from .host import Host
 from .kv import KeyValueStore
-from .messages import Entry, InstallSnapshot, SnapshotMeta
+from .messages import Entry, InstallSnapshot, NodeId, SnapshotMeta
 from .ready import ReceivedChunk, SnapshotChunkRequest
+from .storage.errors import DamagedLog
 from .store_snapshot import FrozenStore, read_chunks
 
 _KEPT_FRACTION = 0.25
@@ -25,6 +31,12 @@ a little behind."""
 _PATIENCE = 3
 """While a follower is being sent a snapshot, the next one is taken at so many times `snapshot_log_bytes`:
 with the second one after it the file would be gone, and a slow follower would begin anew for ever."""
+
+_BLOCKS_PER_JOB = 4
+"""Of a file that is verified: 4 MiB, a few milliseconds."""
+
+_VERIFIED_FOR_S = 10.0
+"""A follower that hears nothing is sent first parts again and again: the file is not read for each."""
 
 
 class _Taking(msgspec.Struct):
@@ -49,18 +61,25 @@ class Snapshotting:
         host: Host,
         send: Callable[[InstallSnapshot], None],
         on_taken: Callable[[SnapshotMeta, float], None],
+        on_broken: Callable[[DamagedLog], None],
     ) -> None:
-        """`on_taken(meta, seconds)`: one is on disk, and has taken so long."""
+        """`on_taken(meta, seconds)`: one is on disk, and has taken so long. `on_broken(error)`: one that was
+        to be sent is not what was written, so this member must end."""
         self._core = core
         self._store = store
         self._scheduler, self._storage, self._disk = host.scheduler, host.storage, host.disk
         self._send = send
         self._on_taken = on_taken
+        self._on_broken = on_broken
         self._limit_bytes = config.snapshot_log_bytes
         self._keep_from_bytes = int(config.snapshot_log_bytes * (1 - _KEPT_FRACTION))
         self._keep_after: int | None = None
         """What was applied when the log had grown to `_keep_from_bytes`."""
         self._taking: _Taking | None = None
+        self._verifying: dict[int, dict[NodeId, SnapshotChunkRequest]] = {}
+        """By the snapshot's index: the first parts that wait for it, one a follower."""
+        self._verified: tuple[int, float] | None = None
+        """Which snapshot was found whole last, and when."""
         self._loading: SnapshotMeta | None = None
         self._held: list[Entry] = []
         self.due = False
@@ -132,6 +151,52 @@ class Snapshotting:
     def send(self, requests: list[SnapshotChunkRequest]) -> None:
         """Reads the parts that the core asks for and sends them; one that is gone it asks for anew."""
         for request in requests:
+            if request.offset or self._is_verified(request.meta):
+                self._read_and_send(request)
+            else:
+                self._verify_and_send(request)
+
+    def _is_verified(self, meta: SnapshotMeta) -> bool:
+        if self._verified is None:
+            return False
+        index, at_s = self._verified
+        return index == meta.index and self._scheduler.time() - at_s < _VERIFIED_FOR_S
+
+    def _verify_and_send(self, request: SnapshotChunkRequest) -> None:
+        """Sends the first part once the file was read through: the follower would find out at the end."""
+        meta = request.meta
+        waiting = self._verifying.get(meta.index)
+        if waiting is not None:
+            waiting[request.to] = request
+            return
+        self._verifying[meta.index] = {request.to: request}
+        blocks = self._storage.read_snapshot(meta)
+        more = True
+        wrong: list[DamagedLog | FileNotFoundError] = []
+
+        def read() -> None:
+            nonlocal more
+            try:
+                more = sum(1 for _ in islice(blocks, _BLOCKS_PER_JOB)) == _BLOCKS_PER_JOB
+            except (DamagedLog, FileNotFoundError) as error:
+                wrong.append(error)
+
+        def have_read() -> None:
+            if more and not wrong:
+                self._disk.run(read, have_read)
+            else:
+                self._verified_all(meta, wrong)
+
+        self._disk.run(read, have_read)
+
+    def _verified_all(self, meta: SnapshotMeta, wrong: list[DamagedLog | FileNotFoundError]) -> None:
+        waiting = self._verifying.pop(meta.index)
+        for error in wrong:
+            if isinstance(error, DamagedLog):
+                self._on_broken(error)
+            return  # gone: newer ones were taken meanwhile
+        self._verified = meta.index, self._scheduler.time()
+        for request in waiting.values():
             self._read_and_send(request)
 
     def _read_and_send(self, request: SnapshotChunkRequest) -> None:

@@ -128,5 +128,9 @@ def counters_of(node: RaftNode) -> dict[str, tuple[str, float]]:
         "wal_syncs": ("Group commits since the start.", node.syncs),
         "snapshots_taken": ("Snapshots written since the start.", node.snapshots.taken),
         "snapshots_installed": ("Snapshots of a leader's loaded since the start.", node.snapshots.installed),
+        "snapshots_refused": (
+            "Snapshots of a leader's that were not what it had announced, since the start.",
+            node.core.snapshots_refused,
+        ),
         "snapshot_parts_sent": ("Parts of snapshots sent to followers.", node.snapshots.parts_sent),
     }

@@ -15,7 +15,7 @@ class DamagedLog(StorageError):
     def __init__(self, path: Path, offset: int, what: str) -> None:
         super().__init__(
             f"{path} is damaged at byte {offset}: {what}. This member may have acknowledged what is lost, so"
-            " it does not start. Replace it: under a new id it gets everything from the others"
+            " it must not go on. Replace it: under a new id it gets everything from the others"
             " (`faultlab-node raft --replace`; in Kubernetes the operator does it by itself)"
         )
         self.path = path

@@ -23,12 +23,11 @@ The first group of each segment (`GroupBody.owner`) has none, as the uuid is in 
 """
 
 import struct
-from collections.abc import Callable
 from typing import NamedTuple
 
-import google_crc32c
 import msgspec
 
+from ..checksum import crc32c, extend_crc32c
 from ..configuration import Configuration
 from ..messages import Entry, HardState, NodeId
 
@@ -42,9 +41,6 @@ _REST = struct.Struct("<QQIIIII")
 HEADER_BYTES = _PREFIX.size + _REST.size
 
 ZERO_SECTOR = bytes(SECTOR_BYTES)
-
-crc32c: Callable[[bytes], int] = google_crc32c.value
-extend_crc32c: Callable[[int, bytes], int] = google_crc32c.extend
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):

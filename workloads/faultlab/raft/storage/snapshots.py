@@ -20,10 +20,10 @@ import msgspec
 
 from faultlab.runtime.files import File, FileSystem
 
+from ..checksum import crc32c, extend_crc32c
 from ..messages import SnapshotMeta
 from .directories import SNAPSHOTS, UNFINISHED_SUFFIX, snapshot_name
 from .errors import DamagedLog, ForeignLog
-from .groups import crc32c, extend_crc32c
 
 MAGIC = b"FLSNAP01"
 BLOCK_BYTES = 1024 * 1024
@@ -76,7 +76,10 @@ class SnapshotWriter:
         return meta
 
     def finish_received(self, meta: SnapshotMeta) -> None:
-        """As `finish`, if what was written is what `meta` says; else OSError, and no file gets a name."""
+        """As `finish`, if what was written is what `meta` says; else OSError, and no file gets a name.
+
+        The core has compared what came with `meta`, so only this member's own writing can be wrong.
+        """
         if (self.size, self._checksum) != (meta.size, meta.checksum):
             self.discard()
             raise OSError(
