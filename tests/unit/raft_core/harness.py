@@ -37,6 +37,8 @@ class Host:
     def __init__(self, cluster: "Cluster", name: str, bootstrap: Configuration) -> None:
         self.cluster = cluster
         self.name = name
+        self.settings: dict[str, object] = {}
+        """Where they are not the cluster's; as of the next start."""
         self.disk_hard = HardState()
         self.disk_entries: list[Entry] = []
         self.disk_snapshot = SnapshotMeta(configuration=bootstrap)
@@ -55,7 +57,7 @@ class Host:
         self.incoming = b""
         self.unsynced: deque[Ready] = deque()
         self.raft = Raft(
-            self.cluster.config(self.name),
+            self.cluster.config(self.name, self.settings),
             self.disk_hard,
             self.disk_snapshot,
             list(self.disk_entries),
@@ -179,8 +181,8 @@ class Cluster:
         self.after(self.rng.uniform(0, TICK_MS), lambda: self._tick(name))
         return host
 
-    def config(self, name: str) -> CoreConfig:
-        return CoreConfig(id=name, **self._settings)  # type: ignore[arg-type]
+    def config(self, name: str, settings: dict[str, object]) -> CoreConfig:
+        return CoreConfig(id=name, **{**self._settings, **settings})  # type: ignore[arg-type]
 
     # Time.
 

@@ -40,6 +40,7 @@ def make(
     term: int = 0,
     vote: str | None = None,
     commit: int = 0,
+    promise_ns: int = 0,
     log: tuple[int, ...] = (),
     voters: tuple[str, ...] = VOTERS,
     learners: tuple[str, ...] = (),
@@ -61,7 +62,7 @@ def make(
     entries = [Entry(index, at, b"%d" % index) for index, at in enumerate(log, start=1)]
     return Raft(
         config,
-        HardState(max(term, *log, 0), vote, commit),
+        HardState(max(term, *log, 0), vote, commit, promise_ns),
         SnapshotMeta(configuration=Configuration(voters, (), learners)),
         entries,
         random.Random(seed),

@@ -4,6 +4,7 @@ import pytest
 
 from faultlab.raft.core import Raft
 from faultlab.raft.messages import (
+    HardState,
     Heartbeat,
     HeartbeatResponse,
     ReadIndexRequest,
@@ -13,9 +14,22 @@ from faultlab.raft.messages import (
 )
 
 from .harness import Cluster
-from .single import ELECTION_TICKS, Clock, accept, append, lead, make, sent, sync, time_out, vote_request
+from .single import (
+    ELECTION_TICKS,
+    TICK_NS,
+    Clock,
+    accept,
+    append,
+    lead,
+    make,
+    sent,
+    sync,
+    time_out,
+    vote_request,
+)
 
 LEASE = {"lease": True, "check_quorum": True, "pre_vote": True}
+PROMISE_NS = ELECTION_TICKS * TICK_NS
 
 
 def pass_ticks(raft: Raft, clock: Clock, count: float) -> None:
@@ -43,7 +57,7 @@ def beat(raft: Raft, *peers: str) -> int:
     raft.tick()
     number = next(m.round for m in sync(raft).messages if isinstance(m, Heartbeat))
     for peer in peers:
-        raft.step(HeartbeatResponse(peer, "a", raft.term, number))
+        raft.step(HeartbeatResponse(peer, "a", raft.term, number, PROMISE_NS))
     return number
 
 
@@ -67,7 +81,7 @@ def test_6_4_1_a_lease_counts_from_when_the_heartbeat_went_out_and_lasts_less_th
     number = beat(raft)
     clock.pass_ticks(5)
     for peer in "bc":
-        raft.step(HeartbeatResponse(peer, "a", 1, number))
+        raft.step(HeartbeatResponse(peer, "a", 1, number, PROMISE_NS))
     clock.pass_ticks(3.9)
     assert raft.lease_valid()
     clock.pass_ticks(0.2)
@@ -144,6 +158,55 @@ def test_6_4_1_other_voters_must_answer_anew() -> None:
     assert raft.lease_valid()
 
 
+def test_a_lease_is_as_long_as_a_majority_has_promised() -> None:
+    raft, clock = leader()
+    number = beat(raft)
+    for peer, ticks in (("b", 10), ("c", 4), ("d", 2)):
+        raft.step(HeartbeatResponse(peer, "a", 1, number, ticks * TICK_NS))
+    clock.pass_ticks(3.5)
+    assert raft.lease_valid(), "a, b and c are silent for 4 ticks less 10 percent"
+    clock.pass_ticks(0.2)
+    assert not raft.lease_valid()
+
+
+def test_a_promise_longer_than_the_leaders_own_timeout_counts_as_that() -> None:
+    raft, clock = leader()
+    number = beat(raft)
+    for peer in "bc":
+        raft.step(HeartbeatResponse(peer, "a", 1, number, 2**62))
+    clock.pass_ticks(8.9)
+    assert raft.lease_valid()
+    clock.pass_ticks(0.2)
+    assert not raft.lease_valid()
+
+
+def test_answers_to_different_heartbeats_count_from_the_one_that_each_answers() -> None:
+    raft, clock = leader()
+    beat(raft, "b")
+    clock.pass_ticks(5)
+    beat(raft, "c")
+    clock.pass_ticks(3.9)
+    assert raft.lease_valid()
+    clock.pass_ticks(0.2)
+    assert not raft.lease_valid(), "b has answered the first one only"
+
+
+def test_voters_that_promise_nothing_give_no_lease() -> None:
+    raft, _ = leader()
+    number = beat(raft, "b")
+    for peer in "cde":
+        raft.step(HeartbeatResponse(peer, "a", 1, number))
+    assert not raft.lease_valid()
+
+
+def test_an_answer_to_a_heartbeat_that_never_went_out_gives_no_lease() -> None:
+    raft, _ = leader()
+    number = beat(raft)
+    for peer in "bc":
+        raft.step(HeartbeatResponse(peer, "a", 1, number + 5, PROMISE_NS))
+    assert not raft.lease_valid()
+
+
 # What the voters do for it.
 
 
@@ -191,6 +254,62 @@ def test_a_member_that_has_just_started_votes_for_nobody_for_an_election_timeout
     assert sync(raft).after_persist == [VoteResponse("a", "c", 2, True, False)]
 
 
+def heartbeat(number: int) -> Heartbeat:
+    return Heartbeat("b", "a", 1, 0, number)
+
+
+def test_a_voter_says_how_long_it_is_silent_once_that_is_on_its_disk() -> None:
+    raft = make(term=1, **LEASE)
+    raft.step(heartbeat(1))
+    ready = raft.ready()
+    answer = HeartbeatResponse("a", "b", 1, 1, PROMISE_NS)
+    assert ready.must_sync
+    assert ready.hard_state == HardState(1, None, 0, PROMISE_NS)
+    assert (ready.messages, ready.after_persist) == ([], [answer])
+    again = make(term=1, promise_ns=PROMISE_NS, **LEASE)
+    again.step(heartbeat(1))
+    ready = again.ready()
+    assert ready.hard_state is None
+    assert ready.messages == [answer], "it has been on the disk since before"
+
+
+def test_a_voter_without_leases_promises_nothing() -> None:
+    raft = make(term=1)
+    raft.step(heartbeat(1))
+    ready = raft.ready()
+    assert ready.hard_state is None
+    assert ready.messages == [HeartbeatResponse("a", "b", 1, 1, 0)]
+
+
+@pytest.mark.parametrize("settings", [{}, {**LEASE, "election_ticks": 5}, LEASE])
+def test_what_was_promised_before_a_start_with_other_settings_binds_after_it(
+    settings: dict[str, object],
+) -> None:
+    clock = Clock()
+    before = 3 * PROMISE_NS
+    raft = make(term=1, promise_ns=before, clock=clock, **settings)
+    clock.pass_ticks(3 * ELECTION_TICKS - 1)
+    raft.step(vote_request(2, sender="c"))
+    for _ in range(5 * ELECTION_TICKS):
+        raft.tick()
+    assert raft.role == "follower"
+    ready = sync(raft)
+    assert not [m for m in sent(ready) if isinstance(m, VoteResponse) and m.granted]
+    assert ready.hard_state is None, "should it end now, the next life has to wait as long"
+    clock.pass_ticks(1)
+    raft.step(vote_request(2, sender="c"))
+    assert [m for m in sent(sync(raft)) if isinstance(m, VoteResponse) and m.granted]
+
+
+def test_a_promise_of_a_life_before_is_forgotten_once_it_is_over() -> None:
+    clock = Clock()
+    raft = make(term=1, promise_ns=3 * PROMISE_NS, clock=clock, **LEASE)
+    clock.pass_ticks(3 * ELECTION_TICKS)
+    raft.step(heartbeat(1))
+    raft.tick()
+    assert raft.ready().hard_state == HardState(1, None, 0, PROMISE_NS)
+
+
 def test_a_voter_follows_a_transfer_at_once_for_the_leader_has_given_its_lease_away() -> None:
     clock = Clock()
     raft = follower(clock)
@@ -230,6 +349,31 @@ def test_reads_by_lease_are_never_stale_through_leaders_cut_off_and_crashed(seed
                 host.start()
     assert len(cluster.answers) > 1000
     assert not cluster.violations, f"seed {seed}"
+
+
+@pytest.mark.parametrize("settings", [{"election_ticks": 15}, {"lease": False}, {"election_ticks": 150}])
+@pytest.mark.parametrize("seed", range(3))
+def test_reads_by_lease_are_never_stale_while_settings_change_in_one_member_after_another(
+    seed: int, settings: dict[str, object]
+) -> None:
+    """The leader changes last, and is cut off as soon as everybody else has."""
+    cluster = Cluster(3, seed, lease=True)
+    old = cluster.elect()
+    others = [host for host in cluster.hosts.values() if host is not old]
+    for host in others:
+        cluster.run(200)
+        host.crash()
+        host.settings = settings
+        host.start()
+    cluster.run(5 * (seed + 1))
+    cluster.partition([old.name], [host.name for host in others])
+    for _ in range(200):
+        for host in cluster.hosts.values():
+            cluster.propose(host, b"x")
+            cluster.read(host)
+        cluster.run(10)
+    assert any(host.raft.role == "leader" for host in others)
+    assert not cluster.violations
 
 
 @pytest.mark.parametrize(("rate", "stale"), [(1.0, False), (0.4, True)])

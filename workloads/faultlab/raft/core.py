@@ -79,11 +79,11 @@ class Raft:
         started = hard_state
         if snapshot.term > hard_state.term:
             # A crash came between the snapshot's sync and the hard state's: no vote was given in that term.
-            started = HardState(snapshot.term, None, hard_state.commit)
+            started = HardState(snapshot.term, None, hard_state.commit, hard_state.promise_ns)
         self._state = State(config, started, self._log, clock_ns)
         self._roles = Roles(self._state, rng)
         self._incoming = SnapshotReceiver(self._state)
-        self._handed = HardState(hard_state.term, hard_state.vote, self._log.commit)
+        self._handed = HardState(hard_state.term, hard_state.vote, self._log.commit, hard_state.promise_ns)
 
     def tick(self) -> None:
         """One tick of time has passed."""
@@ -229,6 +229,7 @@ class Raft:
             or self._handed.commit != log.commit
             or self._handed.term != state.term
             or self._handed.vote != state.vote
+            or self._handed.promise_ns != state.promise.longest_ns
         )
 
     def ready(self) -> Ready:
@@ -238,9 +239,13 @@ class Raft:
         entries = log.take_unwritten()
         hard_state = None
         must_sync = bool(entries or state.received)
-        if handed.commit != log.commit or handed.term != state.term or handed.vote != state.vote:
-            hard_state = self._handed = HardState(state.term, state.vote, log.commit)
-            must_sync = must_sync or handed.term != state.term or handed.vote != state.vote
+        promised = handed.term, handed.vote, handed.promise_ns
+        promises = state.term, state.vote, state.promise.longest_ns
+        if handed.commit != log.commit or promised != promises:
+            hard_state = self._handed = HardState(
+                state.term, state.vote, log.commit, state.promise.longest_ns
+            )
+            must_sync = must_sync or promised != promises
         ready = Ready(
             hard_state=hard_state,
             entries=entries,
@@ -264,6 +269,7 @@ class Raft:
         A leader counts itself towards a majority only from here on. Calls come in the order of the
         Readys; one may cover several. A pair that no outstanding Ready ends with is ignored.
         """
+        self._state.promise.synced = True  # It was in the first Ready.
         leadership = self._roles.leadership
         if self._log.mark_synced(last_index, last_term) and leadership is not None:
             leadership.count()

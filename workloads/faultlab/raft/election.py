@@ -28,10 +28,8 @@ class Election:
 
     __slots__ = (
         "_elapsed",
-        "_heard_ns",
         "_hurried",
         "_last_leader",
-        "_promise_ns",
         "_rng",
         "_state",
         "_timeout",
@@ -44,9 +42,6 @@ class Election:
         self._votes: dict[NodeId, bool] = {}
         self._hurried = 0
         self._last_leader: NodeId | None = None
-        config = state.config
-        self._promise_ns = config.election_ticks * config.tick_ns if config.lease else 0
-        self._heard_ns = state.clock_ns() if config.lease else 0
         self.restart_timer()
 
     def restart_timer(self) -> None:
@@ -73,14 +68,13 @@ class Election:
 
     def put_off(self) -> None:
         """The leader is alive: the timer starts again with the timeout it has."""
-        if self._promise_ns:
-            self._heard_ns = self._state.clock_ns()
+        self._state.promise.renew()
         self._wait()
 
     def tick(self) -> bool:
         """One tick without leading; whether it is time to give the leader up, and to campaign."""
         self._elapsed += 1
-        return self._elapsed >= self._timeout and not self._promised()
+        return self._elapsed >= self._timeout and not self._state.promise.binds
 
     @property
     def elapsed(self) -> int:
@@ -91,7 +85,7 @@ class Election:
         """Whether a later term's campaign is none of this member's business: it has a leader it hears."""
         state = self._state
         config = state.config
-        if self._promised():
+        if state.promise.binds:
             return True
         return (
             (config.pre_vote or config.check_quorum)
@@ -144,7 +138,7 @@ class Election:
         if not (state.config.votes_unconfigured or state.configuration.voters):
             # It waits to be added, or is one that was added, and has lost what it had promised.
             self.refuse(request)
-        elif self._promised() and not request.transfer:
+        elif state.promise.binds and not request.transfer:
             # This term may have come with a message of somebody who never heard the leader with the lease.
             self.refuse(request)
         elif request.pre_vote:
@@ -176,10 +170,6 @@ class Election:
         if self._hurried:
             self._hurried = 0
             self.restart_timer()
-
-    def _promised(self) -> bool:
-        """Whether this member's silence towards candidates is what a leader's lease rests on (lease.py)."""
-        return self._promise_ns > 0 and self._state.clock_ns() - self._heard_ns < self._promise_ns
 
     def _rank(self) -> int:
         """How many higher priorities are waited for; not for that of the leader, which was lost."""

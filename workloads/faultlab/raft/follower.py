@@ -47,7 +47,11 @@ def take_heartbeat(state: State, heartbeat: Heartbeat) -> None:
     """Learns the commit index, and vouches for the round: no later term was known when it came."""
     log = state.log
     log.commit = max(log.commit, min(heartbeat.commit, log.last_index))
-    state.messages.append(HeartbeatResponse(state.id, heartbeat.sender, state.term, heartbeat.round))
+    promise = state.promise
+    outbox = state.messages if promise.synced else state.after_persist
+    outbox.append(
+        HeartbeatResponse(state.id, heartbeat.sender, state.term, heartbeat.round, promise.length_ns)
+    )
 
 
 def _check_shape(append: Append) -> None:

@@ -42,6 +42,8 @@ class HardState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     term: int = 0
     vote: NodeId | None = None
     commit: int = 0
+    promise_ns: int = 0
+    """The longest promise to a leader that may still bind (promise.py)."""
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -130,6 +132,8 @@ class HeartbeatResponse(msgspec.Struct, frozen=True, array_like=True, gc=False, 
     to: NodeId
     term: Number
     round: Number
+    promise_ns: Number = 0
+    """For so long from then on, on its own clock, it grants nobody a vote (promise.py)."""
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):

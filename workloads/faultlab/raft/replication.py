@@ -205,6 +205,7 @@ class Leadership:
         """A follower still knows no later term."""
         if response.round > peer.round:
             peer.round = response.round
+            self._lease.answered(peer.node, response.round, response.promise_ns)
             self._confirm()
         if peer.node in self._state.configuration.learners:
             # Where nothing is written a round takes no time, and no append ends it.
@@ -310,7 +311,7 @@ class Leadership:
     def _confirm(self) -> None:
         """A quorum may have answered another heartbeat."""
         number = self._state.quorum.reached(self._round_of)
-        self._lease.reached(number)
+        self._lease.count()
         self._answer(number)
 
     def _answer(self, number: int) -> None:

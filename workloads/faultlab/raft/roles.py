@@ -46,6 +46,7 @@ class Roles:
 
     def tick(self) -> None:
         """One tick of time has passed."""
+        self._state.promise.outlive()
         if self.leadership is not None:
             if not self.leadership.tick():
                 self._resign("no majority was heard", self._state.config.election_ticks)

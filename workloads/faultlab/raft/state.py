@@ -8,6 +8,7 @@ from .config import CoreConfig
 from .configuration import Configuration
 from .log import RaftLog
 from .messages import HardState, Message, NodeId, SnapshotMeta
+from .promise import Promise
 from .quorum import Quorum
 from .ready import CoreEvent, ReceivedChunk, SnapshotChunkRequest
 
@@ -28,6 +29,7 @@ class State:
         "log",
         "lost_reads",
         "messages",
+        "promise",
         "quorum",
         "read_states",
         "received",
@@ -46,6 +48,7 @@ class State:
         self.log = log
         self.term = hard_state.term
         self.vote = hard_state.vote
+        self.promise = Promise(config, hard_state.promise_ns, clock_ns)
         self.role: RaftRole = "follower"
         self.leader: NodeId | None = None
         self.configuration: Configuration = log.history.latest

@@ -206,7 +206,7 @@ class Replay:
         state = self.hard_state
         term = max(state.term, snapshot.term, self.entries[-1].term if self.entries else 0)
         vote = state.vote if term == state.term else None
-        return HardState(term, vote, max(state.commit, snapshot.index))
+        return HardState(term, vote, max(state.commit, snapshot.index), state.promise_ns)
 
     def _take_entries(self, entries: list[Entry]) -> None:
         first, following = entries[0].index, self.base + len(self.entries)
