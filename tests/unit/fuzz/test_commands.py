@@ -32,6 +32,7 @@ values = st.one_of(
     st.binary(max_size=3), st.sampled_from([0, 1, -1, 2, 7, 8, 2**63 - 1, -(2**63), 2**63, 2**64 - 1]),
     st.none(), st.booleans(), st.text(max_size=2), st.floats(), st.lists(st.binary(max_size=2), max_size=2),
 )  # fmt: skip
+users = st.sampled_from(["", "app", "é" * 128])
 ops = st.one_of(st.sampled_from([int(op) for op in Op]), st.integers(-2, 20), values)
 
 
@@ -41,10 +42,13 @@ def encoded(draw: st.DrawFn) -> bytes:
     match draw(st.integers(0, 3)):
         case 0:
             args = draw(requests)
-            command = prepare(spec, args) if (spec := COMMANDS[args[0].decode()]).admits(len(args)) else ""
+            spec = COMMANDS[args[0].decode()]
+            command = prepare(spec, args, draw(users)) if spec.admits(len(args)) else ""
             return command if isinstance(command, bytes) else b"\xc0"
         case 1:
             made_up: list[Any] = [draw(ops), *draw(st.lists(values, max_size=5))]
+            if draw(st.booleans()):
+                made_up += [draw(users), UNSTAMPED]
             if made_up[0] == int(Op.REQ) and len(made_up) > 3 and draw(st.booleans()):
                 made_up[3] = msgspec.msgpack.encode([draw(ops), *draw(st.lists(values, max_size=4))])
             return msgspec.msgpack.encode(made_up)
@@ -164,15 +168,15 @@ def test_whatever_a_leader_answers_the_client_gets_a_whole_reply(answers: list[A
 
 
 @budget(300)
-@given(st.lists(requests, min_size=1, max_size=10))
-def test_whatever_is_prepared_can_be_applied_and_answered(many: list[list[bytes]]) -> None:
+@given(st.lists(st.tuples(requests, users), min_size=1, max_size=10))
+def test_whatever_is_prepared_can_be_applied_and_answered(many: list[tuple[list[bytes], str]]) -> None:
     desk = Desk()
-    for args in many:
+    for args, user in many:
         spec = COMMANDS[args[0].decode()]
         if not spec.admits(len(args)):
             continue
         unwrapped = unwrap(spec, list(args))
-        command = prepare(spec, list(args))
+        command = prepare(spec, list(args), user)
         assert not (isinstance(unwrapped, str) and isinstance(command, bytes)), (
             "keys were hidden from the rules"
         )

@@ -33,8 +33,8 @@ class Store:
         self.later = False
         self.open: list[tuple[bytes, Slot]] = []
 
-    def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
-        return prepare(spec, args)
+    def prepare(self, spec: CommandSpec, args: list[bytes], user: str) -> bytes | str:
+        return prepare(spec, args, user)
 
     def unwrap(self, spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
         return unwrap(spec, args)

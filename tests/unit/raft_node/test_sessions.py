@@ -3,12 +3,13 @@
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultlab.raft import sessions as sessions_module
-from faultlab.raft.commands import COMMANDS, prepare, stamp, unwrap
+from faultlab.raft.commands import COMMANDS, UNSTAMPED, prepare, stamp, unwrap
 from faultlab.raft.errors import BadState
 from faultlab.raft.kv import KeyValueStore
 from faultlab.raft.messages import Entry, EntryKind
@@ -16,14 +17,15 @@ from faultlab.raft.rules import Rule
 from faultlab.raft.sessions import DEFAULT_TTL_MS, KEPT_REPLIES, MAX_TTL_MS
 from faultlab.raft.store_snapshot import MAGIC, SLICE_BYTES, read_chunks
 from faultlab.raft.vetting import is_read
+from faultlab.runtime.resp.handler import MAX_USER_BYTES
 
 
-def encoded(*args: str | bytes | int, now_ms: int = 0) -> bytes:
+def encoded(*args: str | bytes | int, now_ms: int = 0, user: str = "") -> bytes:
     """A command as the leader puts it into the log."""
     texts = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
     spec = COMMANDS[texts[0].decode()]
     assert spec.admits(len(texts))
-    command = prepare(spec, texts)
+    command = prepare(spec, texts, user)
     assert isinstance(command, bytes), command
     return stamp(command, now_ms)
 
@@ -36,14 +38,14 @@ class Member:
         self.now_ms = 1_000_000
         self.own_ms = 1_000_000
 
-    def run(self, *args: str | bytes | int) -> Any:
-        command = encoded(*args, now_ms=self.now_ms)
+    def run(self, *args: str | bytes | int, user: str = "") -> Any:
+        command = encoded(*args, now_ms=self.now_ms, user=user)
         if is_read(command):
             return self.store.read(command)
         return self.store.apply(Entry(self.store.applied_index + 1, 1, command))
 
-    def open(self, *options: str | int) -> int:
-        session = self.run("SESSION", "OPEN", *options)
+    def open(self, *options: str | int, user: str = "") -> int:
+        session = self.run("SESSION", "OPEN", *options, user=user)
         assert isinstance(session, int)
         return session
 
@@ -171,7 +173,7 @@ def test_kept_replies_are_bounded_by_their_bytes_too(member: Member, monkeypatch
         for number in range(1, 5):
             member.run("REQ", session, number, "SET", "k", b"v" * 1000, "GET")
     assert member.run("REQ", other, 2, "INCR", "n").startswith("-SESSIONSTALE ")
-    assert len(member.run("REQ", other, 3, "INCR", "n")) == 1000
+    assert len(member.run("REQ", other, 3, "SET", "k", b"v" * 1000, "GET")) == 1000
     assert member.run("REQ", one, 4, "INCR", "n").startswith("-SESSIONEXPIRED "), "both are too much"
     assert member.run("GET", "n") is None
 
@@ -231,6 +233,84 @@ def test_the_stamp_is_the_leaders_whatever_was_there_and_plain_commands_have_non
         assert stamp(plain, 5) == plain
 
 
+def test_a_session_is_its_users_and_for_others_it_does_not_exist(member: Member) -> None:
+    member.run("SET", "app/x", "secret")
+    session = member.open(user="app")
+    asked = ("REQ", session, 1, "SET", "app/x", "new", "GET")
+    assert member.run(*asked, user="app") == b"secret"
+    never_was = member.run("REQ", 10**6, 1, "INCR", "n")
+    for other in ("wo", "", "App", "app "):
+        assert member.run(*asked, user=other) == never_was, "others are told what is kept"
+        assert member.run("REQ", session, 1, "SET", "wo/x", "z", user=other) == never_was
+        assert member.run("REQ", session, 2, "INCR", "n", user=other) == never_was
+        assert member.run("SESSION", "CLOSE", session, user=other) == 0
+    assert member.run("MGET", "app/x", "wo/x", "n") == [b"new", None, None]
+    assert member.run(*asked, user="app") == b"secret"
+    assert member.run("SESSION", "CLOSE", session, user="app") == 1
+
+
+def test_who_logs_in_has_no_part_in_sessions_from_before_logins(member: Member) -> None:
+    session = member.open()
+    assert member.run("REQ", session, 1, "INCR", "n") == 1
+    assert member.run("REQ", session, 1, "INCR", "n", user="app").startswith("-SESSIONEXPIRED ")
+
+
+def test_others_cannot_keep_a_session_alive_nor_have_it_outlive_newer_ones(
+    member: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "MAX_SESSIONS", 2)
+    first, second = member.open("TTL", 1000, user="app"), member.open("TTL", 1000, user="app")
+    member.run("REQ", first, 1, "INCR", "n", user="wo")
+    member.run("REQ", first, 1, "INCR", "n")
+    third = member.open("TTL", 1000, user="app")
+    assert member.run("REQ", first, 1, "INCR", "n", user="app").startswith("-SESSIONEXPIRED ")
+    assert member.run("REQ", second, 1, "INCR", "n", user="app") == 1
+    member.now_ms += 900
+    member.run("REQ", third, 1, "INCR", "n", user="wo")
+    member.now_ms += 101
+    assert member.run("REQ", third, 1, "INCR", "n", user="app").startswith("-SESSIONEXPIRED ")
+
+
+def test_a_number_that_comes_with_another_command_is_refused_and_not_applied(member: Member) -> None:
+    session = member.open()
+    assert member.run("REQ", session, 7, "INCR", "n") == 1
+    for other in (("INCR", "m"), ("INCRBY", "n", 2), ("SET", "n", "1"), ("DEL", "n")):
+        refused = member.run("REQ", session, 7, *other)
+        assert refused.startswith(f"-ERR request number 7 of session {session} was used for another command")
+    assert member.run("REQ", session, 7, "incr", "n") == 1, "the same command, written otherwise"
+    assert member.run("MGET", "n", "m") == [b"1", None]
+    assert member.run("REQ", session, 8, "DEL", "none") == 0
+    assert member.run("REQ", session, 9, "SET", "n", "2", "XX", "GET") == b"1"
+    assert member.run("REQ", session, 10, "SET", "none", "2", "XX") is None
+    assert member.run("REQ", session, 10, "SET", "none", "2", "NX").startswith("-ERR request number 10 ")
+    assert member.run("GET", "none") is None
+
+
+def test_without_a_login_session_commands_are_in_the_log_as_before_there_were_users() -> None:
+    inner = encoded("INCR", "n")
+    for command, args in (
+        (encoded("SESSION", "OPEN", now_ms=5), [12, DEFAULT_TTL_MS]),
+        (encoded("SESSION", "CLOSE", 7, now_ms=5), [13, 7]),
+        (encoded("REQ", 7, 1, "INCR", "n", now_ms=5), [14, 7, 1, inner]),
+    ):
+        assert command == stamp(msgspec.msgpack.encode([*args, UNSTAMPED]), 5)
+        assert msgspec.msgpack.decode(command) == [*args, 5]
+
+
+@pytest.mark.parametrize("args", [["SESSION", "OPEN"], ["SESSION", "CLOSE", 7], ["REQ", 7, 1, "INCR", "n"]])
+def test_the_user_is_in_what_a_peer_passes_on_and_the_leaders_stamp_behind_it(args: list[str | int]) -> None:
+    command = encoded(*args, user="app", now_ms=2**40)
+    assert msgspec.msgpack.decode(command)[-2:] == ["app", 2**40]
+    assert stamp(command, 5) == encoded(*args, user="app", now_ms=5)
+    assert not is_read(command)
+    *head, _, _ = msgspec.msgpack.decode(command)
+    long = "é" * (MAX_USER_BYTES // 2)
+    assert not is_read(msgspec.msgpack.encode([*head, long, UNSTAMPED]))
+    for users in ([""], [long + "x"], [b"app"], [None], [7], ["app", "app"], [["app"]]):
+        with pytest.raises(ValueError, match="other arguments"):
+            is_read(msgspec.msgpack.encode([*head, *users, UNSTAMPED]))
+
+
 def test_a_peers_request_that_holds_no_write_is_refused() -> None:
     good = encoded("REQ", 7, 1, "INCR", "n")
     assert not is_read(good)
@@ -252,14 +332,22 @@ class TestSnapshots:
         member.store.apply(
             Entry(member.store.applied_index + 1, 2, b"configuration", EntryKind.CONFIGURATION)
         )
+        member.run("SESSION", "OPEN", user="app")
         copy = copy_of(member.store)
-        for args in (("REQ", session, 1, "RPUSH", "l", "x"), ("REQ", session, 2, "RPUSH", "l", "d")):
-            entry = Entry(copy.applied_index + 1, 2, encoded(*args, now_ms=member.now_ms))
+        theirs = member.store.applied_index
+        for args, user in (
+            (("REQ", session, 1, "RPUSH", "l", *"abc"), ""),
+            (("REQ", session, 1, "RPUSH", "l", "x"), ""),
+            (("REQ", session, 2, "RPUSH", "l", "d"), ""),
+            (("REQ", theirs, 1, "RPUSH", "l", "e"), "wo"),
+            (("REQ", theirs, 1, "RPUSH", "l", "e"), "app"),
+        ):
+            entry = Entry(copy.applied_index + 1, 2, encoded(*args, now_ms=member.now_ms, user=user))
             assert copy.apply(entry) == member.store.apply(entry)
         assert copy.digest() == member.store.digest()
         assert copy.fingerprint() == member.store.fingerprint()
         assert list(copy.freeze().chunks()) == list(member.store.freeze().chunks())
-        assert copy.read(encoded("LRANGE", "l", 0, -1)) == [b"a", b"b", b"c", b"d"]
+        assert copy.read(encoded("LRANGE", "l", 0, -1)) == [b"a", b"b", b"c", b"d", b"e"]
 
     def test_what_is_applied_after_the_freeze_is_not_in_it(self, member: Member) -> None:
         session = member.open()
@@ -342,8 +430,8 @@ class TestSnapshots:
 
     def test_a_snapshot_of_a_later_version_is_refused_by_name(self) -> None:
         chunks = list(KeyValueStore().freeze().chunks())
-        later = chunks[0].replace(b"\x96\x00\x01", b"\x96\x00\x02")
-        with pytest.raises(BadState, match="version 2"):
+        later = chunks[0].replace(b"\x96\x00\x02", b"\x96\x00\x03")
+        with pytest.raises(BadState, match="version 3"):
             KeyValueStore().restore([later, *chunks[1:]])
 
 

@@ -1,5 +1,6 @@
 """A login where one is needed, and the keys of a user's rules: the client port as Redis has it."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -9,10 +10,13 @@ from pathlib import Path
 import hiredis
 import pytest
 
-from faultlab.raft.commands import COMMANDS, prepare, unwrap
+from faultlab.raft.commands import COMMANDS, prepare, stamp, unwrap
+from faultlab.raft.kv import KeyValueStore
+from faultlab.raft.messages import Entry
+from faultlab.raft.vetting import is_read
 from faultlab.runtime.errors import ConfigError
 from faultlab.runtime.resp.acl import AccessControl
-from faultlab.runtime.resp.handler import CommandSpec, Kind, Slot
+from faultlab.runtime.resp.handler import MAX_USER_BYTES, CommandSpec, Kind, Slot
 from faultlab.runtime.resp.server import RespServer
 from faultlab.runtime.resp.session import MAX_FAILED_LOGINS
 
@@ -24,8 +28,8 @@ class Store:
 
     commands: Mapping[str, CommandSpec] = COMMANDS
 
-    def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
-        return prepare(spec, args)
+    def prepare(self, spec: CommandSpec, args: list[bytes], user: str) -> bytes | str:
+        return prepare(spec, args, user)
 
     def unwrap(self, spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
         return unwrap(spec, args)
@@ -35,6 +39,20 @@ class Store:
 
     def info(self) -> dict[str, dict[str, object]]:
         return {}
+
+
+class Applied(Store):
+    """Applies at once what members prepare, after it has passed what a leader lets nobody pass on."""
+
+    def __init__(self) -> None:
+        self.store = KeyValueStore()
+
+    def submit(self, _kind: Kind, command: bytes, slot: Slot) -> None:
+        if is_read(command):
+            slot.resolve(self.store.read(command), None, None)
+        else:
+            entry = Entry(self.store.applied_index + 1, 1, stamp(command, 1000))
+            slot.resolve(self.store.apply(entry), None, None)
 
 
 def user(name: str, password: str, **access: str) -> dict[str, object]:
@@ -58,12 +76,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     path = tmp_path / "users.json"
     path.write_text(json.dumps(USERS))
     times = itertools.count(0, 10)
-    server = RespServer(
-        Store(), software="test", version="1", access=AccessControl(path, lambda: float(next(times)))
-    )
+    async with serving(Store(), AccessControl(path, lambda: float(next(times)))) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def serving(store: Store, access: AccessControl | None) -> AsyncIterator[World]:
+    server = RespServer(store, software="test", version="1", access=access)
     await server.start("127.0.0.1", 0)
     assert server._server is not None
-    made = World(server, Store(), server._server.sockets[0].getsockname()[1])  # type: ignore[arg-type]
+    made = World(server, store, server._server.sockets[0].getsockname()[1])  # type: ignore[arg-type]
     yield made
     server.stop()
     for client in made.clients:
@@ -140,6 +162,57 @@ async def test_no_command_reaches_a_key_without_a_rule(world: World, spec: Comma
     assert await code(client, spec.name.encode(), *[b"1"] * (abs(spec.arity) - 1)) == "NOPERM"
 
 
+async def logged_in(world: World, *names: str) -> list[Client]:
+    clients = [await world.client() for _ in names]
+    for client, name in zip(clients, names, strict=True):
+        assert await client.ask(b"AUTH", name.encode(), b"pw") == b"OK"
+    return clients
+
+
+async def test_what_is_kept_in_a_session_is_told_to_nobody_else_and_only_for_the_same_command(
+    tmp_path: Path,
+) -> None:
+    """Through two members, of which a client may use either: a session is known by its user's name."""
+    path = tmp_path / "users.json"
+    path.write_text(json.dumps({"users": [user("app", "pw", app="all"), user("wo", "pw", wo="write")]}))
+    store = Applied()
+    times = itertools.count(0, 10)
+    access = AccessControl(path, lambda: float(next(times)))
+    async with serving(store, AccessControl(path)) as one, serving(store, access) as other:
+        [app] = await logged_in(one, "app")
+        [app_elsewhere, wo] = await logged_in(other, "app", "wo")
+        session = str(await app.ask(b"SESSION", b"OPEN")).encode()
+        await app.ask(b"SET", b"app/x", b"secret")
+        asked = (b"REQ", session, b"1", b"SET", b"app/x", b"new", b"GET")
+        assert await app.ask(*asked) == b"secret"
+        assert await code(wo, b"REQ", session, b"1", b"SET", b"wo/x", b"z") == "SESSIONEXPIRED"
+        assert await code(wo, b"REQ", session, b"2", b"SET", b"wo/x", b"z") == "SESSIONEXPIRED"
+        assert await wo.ask(b"SESSION", b"CLOSE", session) == 0
+        assert await app_elsewhere.ask(*asked) == b"secret", "the same user, at another member"
+        path.write_text(json.dumps({"users": [user("app", "pw", app="write")]}))
+        [narrowed] = await logged_in(other, "app")
+        assert await code(narrowed, *asked) == "NOPERM"
+        refused = await narrowed.ask(b"REQ", session, b"1", b"SET", b"app/x", b"z")
+        assert "was used for another command" in str(refused)
+        assert await narrowed.ask(b"SESSION", b"CLOSE", session) == 1
+        assert await code(app_elsewhere, *asked) == "SESSIONEXPIRED"
+
+
+async def test_who_changes_the_login_on_a_connection_leaves_the_sessions_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "users.json"
+    path.write_text(json.dumps({"users": [user("app", "pw", _="all"), user("b", "pw", _="all")]}))
+    async with serving(Applied(), AccessControl(path)) as world:
+        [client] = await logged_in(world, "app")
+        assert await client.ask(b"SESSION", b"OPEN") == 1
+        for args in (b"REQ 1 1 INCR n", b"AUTH b pw", b"REQ 1 1 INCR n", b"AUTH app pw", b"REQ 1 1 INCR n"):
+            client.send(*args.split())
+        replies = [await client.reply() for _ in range(5)]
+        assert [str(r).split()[0] if isinstance(r, Exception) else r for r in replies] == [
+            1, b"OK", "SESSIONEXPIRED", b"OK", 1]  # fmt: skip
+
+
 async def test_pipelined_requests_behind_a_login_are_held_to_it_and_those_before_are_not(
     world: World,
 ) -> None:
@@ -191,6 +264,9 @@ async def test_a_changed_file_counts_at_the_next_login_and_a_broken_one_not(
         ('{"users": [{"name": "a"}]}', "passwordSha256"),
         ('{"users": [{"name": "a", "passwordSha256": "ABC"}]}', "64 lower-case hex digits"),
         (json.dumps({"users": [user("a", "x"), user("a", "y")]}), "a name occurs twice"),
+        (json.dumps({"users": [user("", "x")]}), "the name '' has 0 bytes"),
+        (json.dumps({"users": [user("é" * (MAX_USER_BYTES // 2) + "x", "x")]}), "has 257 bytes"),
+        (json.dumps({"users": [user("\ud800", "x")]}), "are not as they should be"),
         (json.dumps({"users": [user("a", "x", k="execute")]}), "are not as they should be"),
         ("x" * (1024 * 1024 + 1), "are longer than"),
     ],

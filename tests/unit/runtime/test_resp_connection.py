@@ -24,7 +24,7 @@ class Recorder:
         self.open: list[tuple[Kind, bytes, Slot]] = []
         self.automatic = False
 
-    def prepare(self, _spec: CommandSpec, args: list[bytes]) -> bytes | str:
+    def prepare(self, _spec: CommandSpec, args: list[bytes], _user: str) -> bytes | str:
         return "-ERR refused" if args[1] == b"bad" else b" ".join(args)
 
     def unwrap(self, spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:

@@ -5,7 +5,8 @@ left to refuse (INCR of a word) the state machine refuses, the same way on every
 
 The encoding is a MessagePack array `[op, ...arguments]`. It is what logs hold, so an op keeps its
 number and its arguments for ever. Session commands end with a stamp, eight bytes that the leader fills in
-when it proposes them (`stamp`).
+when it proposes them (`stamp`), and have the name of the user in front of it where the client had to log in:
+the member that the client is connected to knows it, and nothing that a client sends gets there.
 """
 
 import struct
@@ -70,9 +71,11 @@ _SESSION_OPEN, _SESSION_CLOSE, _REQ = int(Op.SESSION_OPEN), int(Op.SESSION_CLOSE
 _STAMP = struct.Struct(">Q")
 UNSTAMPED = 2**63
 """In place of a stamp: as a MessagePack integer its eight bytes."""
+_UNSTAMPED_BYTES = len(_encode(UNSTAMPED))
 _STAMPED = frozenset(
     _encode((op, *[0] * arguments, UNSTAMPED))[:2]
-    for op, arguments in ((_SESSION_OPEN, 1), (_SESSION_CLOSE, 1), (_REQ, 3))
+    for op, least in ((_SESSION_OPEN, 1), (_SESSION_CLOSE, 1), (_REQ, 3))
+    for arguments in (least, least + 1)
 )
 """How the encodings of commands begin that end with a stamp."""
 
@@ -93,9 +96,15 @@ def parse_integer(text: bytes) -> int | None:
     return number if b"%d" % number == text and INT64_MIN <= number <= INT64_MAX else None
 
 
-def prepare(spec: CommandSpec, args: list[bytes]) -> Prepared:
-    """Checks limits and syntax of a request whose arity is right, and encodes it."""
-    return _PREPARE[spec.name](args)
+def prepare(spec: CommandSpec, args: list[bytes], user: str = "") -> Prepared:
+    """Checks limits and syntax of a request whose arity is right, and encodes it.
+
+    `user`, the name of who has logged in, is whose a session is; "" where nobody needs to.
+    """
+    command = _PREPARE[spec.name](args)
+    if user and spec.name in _BY_USER and isinstance(command, bytes):
+        return _sign(command, user)
+    return command
 
 
 def stamp(command: bytes, now_ms: int) -> bytes:
@@ -103,6 +112,12 @@ def stamp(command: bytes, now_ms: int) -> bytes:
     if command[:2] in _STAMPED:
         return command[: -_STAMP.size] + _STAMP.pack(now_ms)
     return command
+
+
+def _sign(command: bytes, user: str) -> bytes:
+    """The command with the user's name in front of the place of its stamp."""
+    end = len(command) - _UNSTAMPED_BYTES
+    return bytes((command[0] + 1,)) + command[1:end] + _encode(user) + command[end:]
 
 
 def unwrap(spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
@@ -248,6 +263,9 @@ _PREPARE: dict[str, Callable[[list[bytes]], Prepared]] = {
     "SESSION": _prepare_session,
     "REQ": _prepare_req,
 }
+
+_BY_USER = frozenset(("SESSION", "REQ"))
+"""Commands that say who sends them."""
 
 _WRITE = ("write", "denyoom")
 _READ = ("readonly",)

@@ -18,7 +18,7 @@ from .lists import GENERATIONS, WRONG_TYPE, Data, ListValue, length, push, slice
 from .log_digest import LogDigest
 from .messages import Entry
 from .rules import Rule
-from .sessions import New, Sessions
+from .sessions import New, Sessions, fingerprint_of
 from .store_snapshot import FrozenStore, read_chunks
 
 _decode = msgspec.msgpack.Decoder(list).decode
@@ -148,26 +148,27 @@ class KeyValueStore:
         return push(self._data, args[1], args[2:], self._generation)
 
     def _open_session(self, args: list[Any]) -> Result:
-        _, ttl_ms, stamp_ms = args
+        _, ttl_ms, *user, stamp_ms = args
         self._sessions.advance(stamp_ms)
-        self._sessions.open(self.applied_index, ttl_ms)
+        self._sessions.open(self.applied_index, user[0] if user else "", ttl_ms)
         return self.applied_index
 
     def _close_session(self, args: list[Any]) -> Result:
-        _, session, stamp_ms = args
+        _, session, *user, stamp_ms = args
         self._sessions.advance(stamp_ms)
-        return int(self._sessions.close(session))
+        return int(self._sessions.close(session, user[0] if user else ""))
 
     def _request(self, args: list[Any]) -> Result:
         """Applies a write once for each number of a session (thesis, section 6.3)."""
-        _, session, number, command, stamp_ms = args
+        _, session, number, command, *user, stamp_ms = args
         sessions = self._sessions
         sessions.advance(stamp_ms)
-        kept = sessions.recall(session, number)
+        fingerprint = fingerprint_of(command)
+        kept = sessions.recall(session, user[0] if user else "", number, fingerprint)
         if not isinstance(kept, New):
             return kept
         reply = self._perform(_decode(command))
-        sessions.keep(session, number, reply)
+        sessions.keep(session, number, fingerprint, reply)
         return reply
 
 

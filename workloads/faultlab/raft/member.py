@@ -155,9 +155,9 @@ class RaftMember:
             log.warning("disk still busy after %.1f s; leaving it what it has", _DISK_CLOSE_S)
             self._storage.abandon()
 
-    def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
+    def prepare(self, spec: CommandSpec, args: list[bytes], user: str) -> bytes | str:
         """As `Handler.prepare`."""
-        return prepare(spec, args)
+        return prepare(spec, args, user)
 
     def unwrap(self, spec: CommandSpec, args: list[bytes]) -> tuple[CommandSpec, list[bytes]] | str:
         """As `Handler.unwrap`."""

@@ -5,7 +5,8 @@ Layout: MAGIC, then frames, each a little-endian u32 length and a MessagePack ar
     [0, version, applied index, applied term, digest, log time]      first, once
     [1, key, value, key, value, ...]                                a value is bytes, or a list of them
     [2, value, value, ...]                                          more of the list that came last
-    [3, [id, ttl, used, floor, [number, ...], [reply, ...]], ...]     sessions, least recently used first
+    [3, [id, user, ttl, used, floor,
+         [number, ...], [command's hash, ...], [reply, ...]], ...]     sessions, least recently used first
     [9, keys, sessions]                                             last, once: how many there were
 
 Everything comes in the order in which the store holds it, which the log decided, so every member writes
@@ -23,10 +24,10 @@ from faultlab.runtime.resp.encoder import Result
 from .errors import BadState
 from .lists import Data, ListValue, size_of
 from .log_digest import DigestState
-from .sessions import Session, kept_bytes
+from .sessions import Fingerprint, Session, kept_bytes
 
 MAGIC = b"FLKV"
-VERSION = 1
+VERSION = 2
 SLICE_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Far beyond what a slice with the largest value or session in it takes."""
@@ -135,8 +136,10 @@ def _session_frames(sessions: Sequence[Session]) -> Iterator[list[Any]]:
     frame: list[Any] = [_SESSIONS]
     size = 0
     for each in sessions:
-        replies = each.replies
-        frame.append([each.id, each.ttl_ms, each.used_ms, each.floor, list(replies), list(replies.values())])
+        head = [each.id, each.user, each.ttl_ms, each.used_ms, each.floor]
+        numbers = list(each.replies)
+        commands = [each.commands[number] for number in numbers]
+        frame.append([*head, numbers, commands, list(each.replies.values())])
         size += each.kept_bytes + _ITEM_OVERHEAD_BYTES
         if size >= SLICE_BYTES:
             yield frame
@@ -166,7 +169,7 @@ def _frames(chunks: Iterable[bytes]) -> Iterator[list[Any]]:
                 break
             try:
                 yield _decode(memoryview(buffer)[at + _LENGTH.size : end])
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise BadState(f"the snapshot has a frame that cannot be read: {error}") from error
             at = end
         del buffer[:at]
@@ -222,10 +225,13 @@ def _texts(items: list[Any]) -> list[bytes]:
 
 def _session(fields: Any) -> Session:
     try:
-        session_id, ttl_ms, used_ms, floor, numbers, answers = fields
+        session_id, user, ttl_ms, used_ms, floor, numbers, fingerprints, answers = fields
         replies: dict[int, Result] = dict(zip(numbers, answers, strict=True))
+        commands: dict[int, Fingerprint] = dict(zip(numbers, fingerprints, strict=True))
     except (TypeError, ValueError) as error:
         raise BadState(f"the snapshot has a session that cannot be read: {error}") from error
     if not all(type(field) is int for field in (session_id, ttl_ms, used_ms, floor, *replies)):
         raise BadState("the snapshot has a session without numbers; it is damaged")
-    return Session(session_id, ttl_ms, used_ms, floor, replies, kept_bytes(replies.values()))
+    if type(user) is not str or not all(type(command) is bytes for command in fingerprints):
+        raise BadState("the snapshot has a session without a user or its commands' hashes; it is damaged")
+    return Session(session_id, user, ttl_ms, used_ms, floor, replies, commands, kept_bytes(answers))

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from faultlab.runtime.resp.handler import MAX_USER_BYTES
+
 from .commands import INT64_MAX, INT64_MIN, MAX_KEY_BYTES, MAX_VALUE_BYTES, UNSTAMPED, Op, stamp
 from .sessions import MAX_TTL_MS
 
@@ -100,21 +102,26 @@ def _lrange(args: list[Any]) -> bool:
 
 
 def _session_open(args: list[Any]) -> bool:
-    return len(args) == 2 and _integers(args[:1], 1, MAX_TTL_MS) and _unstamped(args[1])
+    return _integers(args[:1], 1, MAX_TTL_MS) and _by_user(args[1:])
 
 
 def _session_close(args: list[Any]) -> bool:
-    return len(args) == 2 and _integers(args[:1], 1, INT64_MAX) and _unstamped(args[1])
+    return _integers(args[:1], 1, INT64_MAX) and _by_user(args[1:])
 
 
 def _req(args: list[Any]) -> bool:
-    if len(args) != 4 or not _integers(args[:2], 1, INT64_MAX) or type(args[2]) is not bytes:
+    if not _integers(args[:2], 1, INT64_MAX) or not _by_user(args[3:]) or type(args[2]) is not bytes:
         return False
-    return _unstamped(args[3]) and bool(_vet(args[2], _IN_REQ))
+    return bool(_vet(args[2], _IN_REQ))
 
 
-def _unstamped(arg: Any) -> bool:
-    return type(arg) is int and arg == UNSTAMPED
+def _by_user(args: list[Any]) -> bool:
+    """How a session command ends: with a name, if its client had to log in, and the place of a stamp."""
+    if not args or type(args[-1]) is not int or args[-1] != UNSTAMPED:
+        return False
+    if len(args) == 1:
+        return True
+    return len(args) == 2 and type(args[0]) is str and 0 < len(args[0].encode()) <= MAX_USER_BYTES
 
 
 _SHAPES: dict[int, Callable[[list[Any]], bool]] = {

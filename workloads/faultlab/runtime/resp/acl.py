@@ -24,7 +24,7 @@ import msgspec
 
 from ..errors import ConfigError
 from .encoder import error_line
-from .handler import CommandSpec, Kind
+from .handler import MAX_USER_BYTES, CommandSpec, Kind
 
 log = logging.getLogger("faultlab.resp")
 
@@ -162,6 +162,11 @@ def _read(path: Path) -> dict[str, User]:
     if len(by_name) != len(users):
         raise ConfigError(f"the clients' users {path}: a name occurs twice; name each user once")
     for user in users:
+        if not 0 < len(user.name.encode()) <= MAX_USER_BYTES:
+            raise ConfigError(
+                f"the clients' users {path}: the name {user.name[:32]!r} has {len(user.name.encode())} bytes;"
+                f" a name has 1 to {MAX_USER_BYTES}"
+            )
         if len(user.password_sha256) != 64 or not set(user.password_sha256) <= set("0123456789abcdef"):
             raise ConfigError(
                 f"the clients' users {path}: passwordSha256 of {user.name!r} is not 64 lower-case hex digits"

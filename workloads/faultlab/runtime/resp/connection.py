@@ -227,7 +227,8 @@ class RespConnection(asyncio.Protocol):
             if self.session.quitting:
                 self.close()
             return
-        command = self._handler.prepare(spec, args)
+        user = self.session.user
+        command = self._handler.prepare(spec, args, "" if user is None else user.name)
         if isinstance(command, str):
             self._open_slot(0).resolve(command, None, None)
         else:

@@ -8,6 +8,9 @@ import msgspec
 
 from .encoder import Result
 
+MAX_USER_BYTES = 256
+"""Of the name of a user, in UTF-8."""
+
 
 class Kind(IntEnum):
     """How requests on one connection may overlap: only with requests of the same kind."""
@@ -57,8 +60,9 @@ class Handler(Protocol):
     commands: Mapping[str, CommandSpec]
     """By upper-case name; all are READ or WRITE."""
 
-    def prepare(self, spec: CommandSpec, args: list[bytes]) -> bytes | str:
-        """Checks a request whose arity is right: its encoding for `submit`, or an error line."""
+    def prepare(self, spec: CommandSpec, args: list[bytes], user: str) -> bytes | str:
+        """Checks a request whose arity is right: its encoding for `submit`, or an error line. `user` is the
+        name of who has logged in on this connection; "" where nobody needs to."""
         ...
 
     def unwrap(self, spec: CommandSpec, args: list[bytes]) -> "tuple[CommandSpec, list[bytes]] | str":
