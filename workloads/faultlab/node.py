@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         "raft",
         help="a key-value store replicated by Raft",
         description="One member of a RaftCluster: clients (RESP), peers and admin HTTP on the ports that"
-        " the configuration gives it.",
+        " the configuration gives it. A cluster begins when a majority of its members has started with empty"
+        ' data directories: once it serves, set "initialState": "existing" in the configuration, so that'
+        " members that have lost their data are refused (exit code 65) and do not begin another cluster.",
     )
     raft.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="JSON, the same for all members"
@@ -56,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     raft.add_argument(
         "--replace",
         action="store_true",
-        help="this member has lost its data: have the leader replace it, and start under the new id",
+        help="this member has lost its data: have the leader replace it, and start under the new id. For one"
+        " start: each makes a new id, so it does not belong into a unit file",
     )
     return parser
 

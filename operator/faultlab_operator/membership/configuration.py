@@ -26,9 +26,11 @@ def believed_leader(views: Mapping[str, MemberView]) -> RaftStatus | None:
 
 
 def known_configuration(cluster: RaftCluster, leader: RaftStatus | None) -> ConfigurationStatus | None:
-    """The leader's; without one that of the last leader; None before there was any."""
-    if leader is not None:
-        return leader.configuration
+    """The leader's, once it is committed: what is not may be lost with it, and its new ids as well. Else the
+    one that was known last; None before there was any."""
+    found = None if leader is None else leader.configuration
+    if leader is not None and found is not None and found.index <= leader.commit_index:
+        return found
     last = cluster.status.configuration
     if last is None:
         return None

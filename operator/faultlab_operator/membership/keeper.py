@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from faultlab.contract.member import ConfigurationStatus, MembershipRequest, RaftStatus
+from faultlab.contract.member import MembershipReply, MembershipRequest, RaftStatus
 from faultlab.contract.run import MemberView
 from faultlab_operator.api import RaftCluster
 from faultlab_operator.core import Key, Services
@@ -63,7 +63,9 @@ class MembershipKeeper:
         waiting_for = ""
         order = request(cluster, configuration, refusal)
         if leader is not None and order is not None:
-            configuration, waiting_for = await self._tell(key, cluster, leader, order)
+            reply, waiting_for = await self._tell(key, cluster, leader, order)
+            if reply is not None and reply.committed:
+                configuration = reply.configuration
         shrink = is_confirmed(views, wanted_names(cluster))
         membership = rendered(cluster, configuration, pods_now, shrink=shrink)
         return Outcome(configuration, leader, membership, refusal, waiting_for)
@@ -96,11 +98,11 @@ class MembershipKeeper:
 
     async def _tell(
         self, key: Key, cluster: RaftCluster, leader: RaftStatus, order: MembershipRequest
-    ) -> tuple[ConfigurationStatus | None, str]:
-        """The configuration after the leader was told, and what it waits for."""
+    ) -> tuple[MembershipReply | None, str]:
+        """What the leader answers, if it does, and what is waited for."""
         base = self._services.members.admin_url(key.namespace, key.name, leader.member)
         if base is None:
-            return leader.configuration, ""
+            return None, ""
         try:
             timeout_s = patience_s(cluster.spec.election_timeout.ms / 1000)
             reply = await change_membership(
@@ -109,11 +111,11 @@ class MembershipKeeper:
         except MemberRefused as error:
             if error.status == _FORBIDDEN:
                 self._keys.expire(key)
-            return leader.configuration, _refused(leader.member, error)
+            return None, _refused(leader.member, error)
         except MemberUnreachable as error:
-            return leader.configuration, str(error)
+            return None, str(error)
         waits = "" if reply.reached else f"{leader.member} waits for {reply.waiting_for or 'the others'}"
-        return reply.configuration, waits
+        return reply, waits
 
     async def _clear_volumes(self, key: Key, cluster: RaftCluster, pods: Pods, outcome: Outcome) -> None:
         """So that members which are added later start empty, and nobody pays for what nobody reads."""

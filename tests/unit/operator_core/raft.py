@@ -34,6 +34,8 @@ class FakeRaft:
         self.orders: list[MembershipRequest] = []
         self.transfers: list[str | None] = []
         self.refuses_to_transfer = False
+        self.decides = True
+        """Whether what the leader appends is committed."""
         for member in members:
             member.take_order = lambda path, body, name=member.name: self._take(name, path, body)  # type: ignore[misc]
         self.show()
@@ -61,7 +63,7 @@ class FakeRaft:
             for name in known
             if name != self.leader
         }
-        self.members[self.leader].commit_index = COMMIT
+        self.members[self.leader].commit_index = COMMIT if self.decides else self.index - 1
         self.members[self.leader].say("ConfigurationChanged")
 
     def _take(self, name: str, path: str, body: bytes) -> tuple[int, Any]:
@@ -81,7 +83,9 @@ class FakeRaft:
         reached = {each.name for each in configuration.voters} == wanted and not (
             configuration.learners or configuration.outgoing
         )
-        return (200 if reached else 202), MembershipReply(reached, configuration, "the others")
+        return (200 if reached else 202), MembershipReply(
+            reached, configuration, "the others", committed=self.decides
+        )
 
     def _transfer(self, order: TransferRequest) -> tuple[int, Any]:
         self.transfers.append(order.to)

@@ -126,6 +126,21 @@ async def test_more_members_join_as_learners_and_vote_once_they_have_caught_up(
     await until(lambda: any("5 members decide" in text for text in messages(lab, "MembershipChanged")))
 
 
+async def test_no_pod_is_made_under_an_id_that_may_be_lost_with_its_leader(
+    lab: Lab, five: list[Any], until: Any
+) -> None:
+    raft = FakeRaft(five, 3)
+    await begin(lab, until, 3)
+    raft.decides = False
+    scale(lab, 5)
+    await until(lambda: len(raft.orders) >= 2)
+    assert set(ids(lab).values()) == {None}
+    assert pods_wanted(lab) == 3
+    raft.decides = True
+    await until(lambda: pods_wanted(lab) == 5)
+    assert ids(lab)["demo-4"] == "demo-4#1"
+
+
 async def test_pods_go_only_once_their_members_have_no_part_and_their_volumes_go_with_them(
     lab: Lab, five: list[Any], until: Any
 ) -> None:

@@ -37,10 +37,12 @@ def keep(directory: Path, *ids: str) -> None:
         (("a#9", "a#70", "a#8"), None, Identity("a#70", "restart")),
         (("a", "a#7"), "a#7", Identity("a#7", "restart")),
         (("a#7",), "a#9", Identity("a#9", "join")),
+        (("a", "a#7"), "a", Identity("a#7", "restart")),
+        (("a#9",), "a#7", Identity("a#9", "restart")),
         (("ab", "b"), None, Identity("a", "bootstrap")),
     ],
 )
-def test_the_file_says_the_id_else_the_newest_directory_else_the_name(
+def test_the_id_is_the_later_one_of_the_files_and_the_directorys_else_the_name(
     tmp_path: Path, kept: tuple[str, ...], given: str | None, expected: Identity
 ) -> None:
     keep(tmp_path, *kept)

@@ -1,6 +1,7 @@
 """The way from one set of voters to another: every step safe by itself, wherever a leader takes it up."""
 
 import random
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -20,8 +21,8 @@ from faultlab.raft.membership import (
 )
 
 
-def peer(name: str, host: str = "127.0.0.1") -> PeerAddress:
-    return PeerAddress(name=name, host=host)
+def peer(name: str, host: str = "", **ports: int) -> PeerAddress:
+    return PeerAddress(name=name, host=host or f"{name}.demo", **ports)
 
 
 def goal(names: Iterable[str], replace: Iterable[str] = ()) -> Goal:
@@ -38,6 +39,7 @@ class Change:
     def __init__(self, configuration: Configuration, leader: str, index: int = 100) -> None:
         self.now, self.leader, self.index = configuration, leader, index
         self.caught_up: set[str] = set()
+        self.cut_off: set[str] = set()
         self.seen = [configuration]
         self.handed_over: list[str] = []
 
@@ -48,6 +50,7 @@ class Change:
             self.leader,
             pending=False,
             caught_up=self.caught_up,
+            reachable=set(self.now.members) - self.cut_off,
             next_index=self.index,
         )
         if isinstance(step, Propose):
@@ -139,7 +142,9 @@ def test_the_last_voter_is_never_removed() -> None:
 def test_nothing_is_proposed_while_a_change_is_pending_or_joint() -> None:
     joint = Configuration(("a",), ("a", "b"), (), {})
     for configuration, pending in ((joint, False), (first("a", "b"), True)):
-        step = next_step(goal("abc"), configuration, "a", pending=pending, caught_up=(), next_index=5)
+        step = next_step(
+            goal("abc"), configuration, "a", pending=pending, caught_up=(), reachable="ab", next_index=5
+        )
         assert isinstance(step, Wait)
 
 
@@ -149,6 +154,39 @@ def test_a_member_that_has_moved_is_followed() -> None:
     assert isinstance(change.run(moved), Reached)
     assert change.now.addresses["b"].host == "10.0.0.9"
     assert change.now.voters == ("a", "b", "c")
+
+
+def test_voters_move_one_at_a_time_and_only_while_the_others_are_a_majority_without_them() -> None:
+    change = Change(first("a", "b", "c"), "a")
+    nowhere = Goal.of(
+        MembershipRequest((peer("a", "10.0.0.7"), peer("b", "10.0.0.8"), peer("c", "10.0.0.9")))
+    )
+    assert isinstance(change.step(nowhere), Propose)
+    assert change.now.addresses == {**first("a", "b", "c").addresses, "a": address_of(peer("a", "10.0.0.7"))}
+    change.leader, change.cut_off = "b", {"a"}  # nobody answers there
+    before = change.now
+    assert isinstance(waiting := change.step(nowhere), Wait)
+    assert "reachable" in waiting.reason
+    assert change.now == before
+    assert isinstance(change.step(goal("abc")), Propose)  # and put right again, by those who are left
+    assert change.now == first("a", "b", "c")
+
+
+def test_a_change_of_voters_leaves_the_addresses_of_those_who_stay_alone() -> None:
+    change = Change(first("a", "b", "c"), "a")
+    change.cut_off = {"a", "b", "c"}
+    wanted = Goal.of(MembershipRequest((peer("a", "10.0.0.7"), peer("b", "10.0.0.8"), peer("d"))))
+    assert isinstance(change.run(wanted), Wait)
+    assert names(change.now.voters) == {"a", "b", "d"}
+    assert change.now.addresses["a"] == address_of(peer("a"))
+
+
+def test_a_learner_at_a_wrong_address_can_be_put_right() -> None:
+    change = Change(first("a", "b", "c"), "a")
+    change.step(Goal.of(MembershipRequest((*map(peer, "abc"), peer("d", "10.0.0.9")))))
+    change.step(goal("abcd"))
+    assert change.now.addresses["d#100"] == address_of(peer("d"))
+    assert change.now.learners == ("d#100",)
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -175,11 +213,34 @@ def test_from_any_configuration_every_goal_is_reached_even_if_it_changes_on_the_
 
 @pytest.mark.parametrize(
     ("members", "message"),
-    [([], "1 to 9"), (list("abcdefghij"), "1 to 9"), (["a", "a"], "twice"), (["a#5"], "not ids")],
+    [
+        ([], "1 to 9"),
+        (list("abcdefghij"), "1 to 9"),
+        (["a", "a"], "twice"),
+        (["a#5"], "not ids"),
+        (["a/b"], "not ids"),
+    ],
 )
 def test_impossible_sets_of_members_are_refused(members: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         goal(members)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (PeerAddress("b", ""), "b has the host ''"),
+        (PeerAddress("b", "no such host"), "b has the host 'no such host'"),
+        (peer("b", client_port=-1), "b has clientPort -1"),
+        (peer("b", peer_port=0), "b has peerPort 0"),
+        (peer("b", admin_port=65536), "b has adminPort 65536"),
+        (peer("b", client_port=7001), "b.demo:7001 is given twice"),
+        (peer("b", "a.demo"), "a.demo:7000, a.demo:7001, a.demo:7002 is given twice"),
+    ],
+)
+def test_addresses_that_nobody_could_dial_are_refused(wrong: PeerAddress, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Goal.of(MembershipRequest((peer("a"), wrong)))
 
 
 def test_the_successor_follows_closely_is_preferred_and_lacks_least() -> None:

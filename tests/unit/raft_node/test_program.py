@@ -19,7 +19,7 @@ def run(*args: str, pod_name: str | None = None) -> subprocess.CompletedProcess[
 
 
 def write_config(directory: Path, **changes: Any) -> str:
-    member = {"name": "demo-0", "host": "127.0.0.1", "clientPort": 1, "peerPort": 1, "adminPort": 1}
+    member = {"name": "demo-0", "host": "127.0.0.1", "clientPort": 1, "peerPort": 2, "adminPort": 3}
     config = {"cluster": "demo", "members": [member], "dataDir": str(directory / "data"), **changes}
     path = directory / "config.json"
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
@@ -91,7 +91,7 @@ def test_a_damaged_log_is_refused_with_exit_65_and_one_line(tmp_path: Path) -> N
 def test_an_empty_directory_under_a_known_id_is_refused_with_exit_65_and_what_to_do(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    member = {"name": "demo-0", "host": "127.0.0.1", "clientPort": 1, "peerPort": 1, "adminPort": 1}
+    member = {"name": "demo-0", "host": "127.0.0.1", "clientPort": 1, "peerPort": 2, "adminPort": 3}
     member_id = {key: changes.pop(key) for key in list(changes) if key == "id"}
     ended = run(
         "raft",

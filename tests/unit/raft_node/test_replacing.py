@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faultlab.contract.member import (
+    ConfigurationStatus,
+    MemberIdentity,
+    MembershipReply,
+    MembershipRequest,
+    PeerAddress,
+    RaftConfig,
+)
+from faultlab.raft import replacing
+
 if TYPE_CHECKING:
     from conftest import Cluster
 
@@ -38,8 +48,7 @@ def test_one_that_slips_through_is_refused_by_its_peers_by_its_uuid(make_cluster
     """Second line: the configuration file still says that the cluster is new."""
     cluster = make_cluster(3)
     cluster.leader()
-    with cluster.client(0) as client:
-        assert client.ask("SET", "k", "v") == b"OK"  # the uuids are written with it
+    assert "set initialState to existing" in cluster.log_text(2)
     lose_data(cluster, 2)
     cluster.start(2)
     assert ended(cluster, 2) == 65
@@ -98,6 +107,20 @@ def test_by_hand_a_member_replaces_itself_and_restarts_under_its_new_id(make_clu
     assert cluster.status(2)["id"] == new_id
     with cluster.client(2) as client:
         assert client.ask("GET", "k") == b"v"
+
+
+def test_an_id_counts_only_once_it_cannot_be_lost_with_its_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = tuple(PeerAddress(name, name) for name in "abc")
+
+    def reply(member_id: str, committed: bool) -> MembershipReply:
+        configuration = ConfigurationStatus(1, (), (), (MemberIdentity("c", member_id),))
+        return MembershipReply(False, configuration, "c to catch up", committed)
+
+    replies = [reply("c", True), reply("c#17", False), None, reply("c#21", True)]
+    cluster = replacing._Cluster(RaftConfig(cluster="t", members=members), "c")
+    monkeypatch.setattr(replacing, "_RETRY_S", 0)
+    monkeypatch.setattr(cluster, "_ask", lambda _request: replies.pop(0))
+    assert cluster.ask_until_new(MembershipRequest(members, ("c",)), ["c"]) == {"c": "c#21"}
 
 
 def test_without_a_majority_of_the_others_nobody_is_replaced(make_cluster: MakeCluster) -> None:

@@ -172,6 +172,9 @@ class MembershipReply(msgspec.Struct, frozen=True, rename="camel"):
     configuration: ConfigurationStatus
     waiting_for: str | None = None
     """What it waits for, in words."""
+    committed: bool = False
+    """`configuration` stays in the log. One that is not committed may be lost with its leader, and the ids
+    that it gave with it: no member may start under them yet."""
 
 
 class MemberEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

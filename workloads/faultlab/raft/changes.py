@@ -66,6 +66,7 @@ class Changes:
             self._member_id,
             pending=core.configuration_index > core.commit,
             caught_up=core.learners_caught_up,
+            reachable=[peer for peer in core.configuration.members if self._is_reachable(peer)],
             next_index=core.last_index + 1,
         )
         try:

@@ -17,7 +17,7 @@ from faultlab.runtime.files import FileSystem
 from .configuration import Configuration, NodeId
 from .errors import RaftError
 from .membership import address_of
-from .storage.directories import ids_of, is_initialised
+from .storage.directories import age_of, ids_of, is_initialised
 
 
 class IdentityRefused(RaftError):
@@ -36,12 +36,13 @@ class Identity(msgspec.Struct, frozen=True):
 def choose_identity(files: FileSystem, config: RaftConfig, name: str) -> Identity:
     """The id of the member `name`, and how it starts; raises IdentityRefused.
 
-    The id: what the configuration says, else the newest in the data directory, else the name.
+    The id: the later one of what the configuration says and the newest in the data directory, else the
+    name. A configuration file may be read before it is told of a replacement.
     """
     data_dir = Path(config.data_dir)
     configured = next((peer.id for peer in config.members if peer.name == name), None)
     kept = ids_of(files, data_dir, name)
-    member_id = configured or (kept[-1] if kept else name)
+    member_id = max((*kept, configured or name), key=age_of)
     if is_initialised(files, data_dir, member_id):
         return Identity(member_id, "restart")
     if member_id != name:

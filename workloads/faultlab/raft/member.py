@@ -73,6 +73,13 @@ class RaftMember:
             seed,
             identity.start,
         )
+        if identity.start == "bootstrap":
+            log.warning(
+                "%s begins a new cluster with %s: once it serves, set initialState to existing in the"
+                " configuration, or a majority that loses its data begins another, empty one",
+                member,
+                ", ".join(peer.name for peer in config.members),
+            )
         core, store, self._storage, recovered = assemble(config, identity, self._files, rng, self._clock)
         self._replay_until = recovered.hard_state.commit
         self._watch = Watch(member, self._clock, tick_s(config), secrets.token_hex(8))

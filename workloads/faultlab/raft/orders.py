@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # not loaded: aiohttp takes its time (member.py)
     from faultlab.runtime.admin import Action
 
 _POLL_S = 0.002
+_DECISION_S = 1.0
 _T = TypeVar("_T")
 
 
@@ -75,10 +76,13 @@ class Orders:
         if isinstance(step, HandOver):
             await self._another_leads()
             return 409, self._leader()
+        await _until(self._is_decided, min(self._patience_s, _DECISION_S))
+        if self._core.role != "leader":
+            return 409, self._leader()
         reached = isinstance(step, Reached)
         waiting_for = step.reason if isinstance(step, Wait) else None
         return (200 if reached else 202), MembershipReply(
-            reached, configuration_status(self._core), waiting_for
+            reached, configuration_status(self._core), waiting_for, self._is_decided()
         )
 
     async def hand_over(self) -> None:
@@ -91,6 +95,11 @@ class Orders:
                 await self._another_leads()
         except RaftError:
             return
+
+    def _is_decided(self) -> bool:
+        """Whether the configuration will not be undone any more, or not by this member."""
+        core = self._core
+        return core.role != "leader" or core.configuration_index <= core.commit
 
     def _leader(self) -> TransferReply:
         leader = self._core.leader

@@ -43,8 +43,8 @@ class NotReplaced(RaftError):
 def replace(config: RaftConfig, name: str) -> RaftConfig:
     """Asks the leader for a new id of the member `name`; the configuration to start it with.
 
-    Returns once the new id is a learner, and goes on asking, in a thread, until it has its vote: a leader
-    forgets what it was asked when another is elected. Raises NotReplaced after half a minute.
+    Returns once a committed configuration has the new id, and goes on asking, in a thread, until it has its
+    vote: a leader forgets what it was asked when another is elected. Raises NotReplaced after half a minute.
     """
     cluster = _Cluster(config, name)
     status = cluster.leaders_status()
@@ -93,7 +93,7 @@ class _Cluster:
         """Until the name has another id; the ids by name then."""
         for _ in self._attempts(f"a new id of {self._name}"):
             reply = self._ask(request)
-            if reply is not None:
+            if reply is not None and reply.committed:
                 configuration = reply.configuration
                 ids = {m.name: m.id for m in (*configuration.voters, *configuration.learners)}
                 if ids.get(self._name, lost[0] if lost else "") not in (*lost, ""):

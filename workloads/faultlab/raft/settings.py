@@ -5,7 +5,7 @@ from faultlab.runtime.errors import ConfigError
 
 from .config import CoreConfig
 from .configuration import NodeId
-from .membership import MAX_MEMBERS
+from .membership import MAX_MEMBERS, check_addresses
 from .rules import RULES, rule_named
 from .storage.log_writer import StorageSettings
 
@@ -33,6 +33,10 @@ def check_config(config: RaftConfig, member: str) -> PeerAddress:
             raise ConfigError(f"members: {peer.name!r} is no name; one has neither '#' nor '/'")
         if peer.id is not None and peer.id.partition("#")[0] != peer.name:
             raise ConfigError(f"members: {peer.id!r} is no id of {peer.name}; it is the name, or NAME#INDEX")
+    try:
+        check_addresses(config.members)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     _check_numbers(config)
     if config.break_rule is not None and config.break_rule not in RULES:
         raise ConfigError(f"breakRule is {config.break_rule!r}; it must be one of {', '.join(RULES)}")

@@ -82,13 +82,13 @@ def ids_of(files: FileSystem, data_dir: Path, name: str) -> list[NodeId]:
         for other in list_if_there(files, data_dir)
         if name_of(other) == name and is_initialised(files, data_dir, other)
     ]
-    return sorted(found, key=_age)
+    return sorted(found, key=age_of)
 
 
 def remove_older(files: FileSystem, data_dir: Path, member: NodeId) -> list[NodeId]:
     """Removes what earlier ids of the same name have left; gives them back. For a voter only: until then
     nobody else may have what is removed."""
-    older = [other for other in ids_of(files, data_dir, name_of(member)) if _age(other) < _age(member)]
+    older = [other for other in ids_of(files, data_dir, name_of(member)) if age_of(other) < age_of(member)]
     for other in older:
         _remove_tree(files, data_dir / other)
     if older:
@@ -115,7 +115,8 @@ def _remove_tree(files: FileSystem, member_dir: Path) -> None:
     files.remove_directory(member_dir)
 
 
-def _age(member: NodeId) -> int:
-    """The index in an id; 0 for that of a member from the beginning."""
+def age_of(member: NodeId) -> int:
+    """The index in an id; 0 for that of a member from the beginning. Of two ids of one name the higher one
+    is the later."""
     _, _, index = member.partition("#")
     return int(index) if index.isdecimal() else 0
