@@ -20,7 +20,7 @@ from clusters import (
 )
 from lab import Lab, eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 PREFERRED = "demo-2"
 PASSWORD = "only-for-this-test"
 USERS = {
