@@ -64,7 +64,8 @@ def main() -> None:
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(run.document(), indent=1))
-    if arguments.check and any(verdict.met is False for verdict in run.verdicts):
+    missed = any(verdict.met is False for verdict in run.verdicts)
+    if run.failed or (arguments.check and missed):
         sys.exit(1)
 
 

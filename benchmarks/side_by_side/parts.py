@@ -79,13 +79,19 @@ class Run:
                 console.print("PySyncObj is not installed (pip install pysyncobj): left out")
         self._results: dict[str, Any] = {}
         self.verdicts: list[targets.Verdict] = []
+        self.failed: list[str] = []
+        """Parts that could not be measured."""
 
     def part(self, name: str) -> None:
-        """Measures one part and shows it."""
+        """Measures one part and shows it, or says why that cannot be."""
         begun = time.monotonic()
         self._console.rule(f"{name} (load average {os.getloadavg()[0]:.1f})", align="left")
         measure: Callable[[], None] = getattr(self, f"_measure_{name}")
-        measure()
+        try:
+            measure()
+        except (BenchmarkError, subprocess.SubprocessError) as error:
+            self.failed.append(name)
+            self._console.print(f"{name} could not be measured: {error}", markup=False)
         self._say(f"{time.monotonic() - begun:.0f} s")
 
     def document(self) -> dict[str, Any]:
@@ -94,6 +100,7 @@ class Run:
             "timing": msgspec.to_builtins(self._timing),
             **self._results,
             "targets": msgspec.to_builtins(self.verdicts),
+            "failed": self.failed,
         }
 
     def _say(self, line: str) -> None:
@@ -214,7 +221,8 @@ class Run:
         self._keep_series("members", "64-byte writes at 50 connections, as members go", series)
 
     def _measure_values(self) -> None:
-        series = growth.by_value(self._compared(), self._directory, self._options.seconds, self._say)
+        makers = {**self._compared(), "faultlab": partial(FaultlabCluster, settings=growth.ROOMY)}
+        series = growth.by_value(makers, self._directory, self._options.seconds, self._say)
         self._keep_series("values", "Writes at 50 connections, as bytes go", series)
 
     def _compared(self) -> dict[str, ClusterFactory]:
