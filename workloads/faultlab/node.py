@@ -69,7 +69,7 @@ def _run_raft(arguments: argparse.Namespace) -> None:
     if not arguments.member:
         raise ConfigError("which member is this? Give --member NAME, or set POD_NAME in the environment")
     # Imported here: --help and a wrong configuration need no event loop.
-    from faultlab.raft.errors import RaftError
+    from faultlab.raft.errors import BadState, RaftError
     from faultlab.raft.identity import IdentityRefused
     from faultlab.raft.member import RaftMember
     from faultlab.raft.replacing import replace
@@ -81,6 +81,9 @@ def _run_raft(arguments: argparse.Namespace) -> None:
         if arguments.replace:
             config = replace(config, arguments.member)
         run(lambda: RaftMember(config, arguments.member, arguments.listen))
+    except BadState as error:
+        message = f"{config.data_dir}: {error}. Restore the directory, or replace the member (--replace)"
+        sys.exit(_complain(message, EXIT_DATA))
     except (DamagedLog, IdentityRefused) as error:
         sys.exit(_complain(error, EXIT_DATA))
     except RaftError as error:
@@ -99,7 +102,7 @@ def read_config(path: Path) -> RaftConfig:
         raise ConfigError(f"{path} is no configuration of a RaftCluster: {error}") from error
 
 
-def _complain(error: Exception, code: int) -> int:
+def _complain(error: Exception | str, code: int) -> int:
     """One line on standard error; gives the code back."""
     if logging.getLogger().hasHandlers():
         logging.getLogger("faultlab").error("%s", error)

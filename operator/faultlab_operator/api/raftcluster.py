@@ -58,7 +58,7 @@ class Snapshot(Model):
 
     log_size: Quantity | None = Field(
         default=None,
-        description="How much the log grows between two snapshots; 64Mi when left out, or a quarter of "
+        description="How much the log grows between two snapshots; 64Mi when left out, or an eighth of "
         "storage.size where that is less.",
     )
 

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from faultlab_operator.api import RaftCluster
 from faultlab_operator.api.quantity import quantity
 from faultlab_operator.api.raftcluster import Resources
-from faultlab_operator.render.raftcluster import snapshot_log_bytes
+from faultlab_operator.render.raftcluster import LOG_SHARE, snapshot_log_bytes
 
 SMALLEST_MEMORY: Final = 32 * 2**20
 SMALLEST_STORAGE: Final = 8 * 2**20
@@ -32,11 +32,11 @@ def _bounds_problem(cluster: RaftCluster) -> str | None:
             f"snapshot.logSize: {spec.snapshot.log_size} would have members do nothing but snapshots: write "
             "at least 1Mi, such as 64Mi"
         )
-    if log_bytes * 4 > quantity(spec.storage.size):
+    if log_bytes * LOG_SHARE > quantity(spec.storage.size):
         return (
-            f"snapshot.logSize: {spec.snapshot.log_size} is more than a quarter of storage.size: "
-            f"{spec.storage.size}, which has to hold the log, two snapshots and one that comes in: write a "
-            "smaller logSize, or leave it out"
+            f"snapshot.logSize: {spec.snapshot.log_size} is more than an eighth of storage.size: "
+            f"{spec.storage.size}, which has to hold four times that where snapshots are late, two snapshots "
+            "and one that comes in: write a smaller logSize, or leave it out"
         )
     if quantity(spec.max_uncommitted) < SMALLEST_UNCOMMITTED:
         return (

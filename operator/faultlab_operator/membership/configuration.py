@@ -73,13 +73,16 @@ def is_exactly(configuration: ConfigurationStatus | None, wanted: Iterable[str])
 
 
 def is_confirmed(views: Mapping[str, MemberView], wanted: Iterable[str]) -> bool:
-    """Whether a majority of the wanted members follow a leader and know no configuration but themselves.
+    """Whether a majority of the wanted members follow a leader and know no configuration but themselves, one
+    that is committed: until then a crash of all may bring back the one before, whose members it needs.
 
     To leave that configuration a majority of it must first have the joint one in its logs (thesis 4.3): so
     nobody outside of it decides, whatever a leader that was cut off believes. Ask with fresh views.
     """
     leader, members = believed_leader(views), set(wanted)
-    if leader is None or not is_exactly(leader.configuration, members):
+    if leader is None or leader.configuration is None or not is_exactly(leader.configuration, members):
+        return False
+    if leader.commit_index < leader.configuration.index:
         return False
     agreeing = [
         status

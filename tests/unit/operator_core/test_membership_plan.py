@@ -88,6 +88,12 @@ def test_a_smaller_configuration_counts_once_a_majority_of_it_knows_no_other(
     assert is_confirmed(seen, THREE) is confirmed
 
 
+def test_a_configuration_that_is_not_committed_lets_nobody_be_deleted() -> None:
+    small = configured(10, THREE)
+    assert not is_confirmed(views(small), THREE), "commit index 9: a crash of all may take it back"
+    assert is_confirmed(views(small, view("demo-0", small, commit_index=10)), THREE)
+
+
 @pytest.mark.parametrize(
     "configuration",
     [configured(9, THREE, outgoing=FIVE), configured(9, THREE, learners=["demo-3#8"]), configured(9, FIVE)],

@@ -27,7 +27,7 @@ CLUSTERS: dict[str, dict[str, Any]] = {
         "maxClockDriftPercent": 20,
         "leaderPriority": {"demo-0": 10},
         "maxUncommitted": "16Mi",
-        "snapshot": {"logSize": "128Mi"},
+        "snapshot": {"logSize": "96Mi"},
         "clientAuth": {"secretName": "demo-users"},
         "onFollower": "redirect",
         "preVote": False,
@@ -182,8 +182,9 @@ def test_only_members_are_given_the_peers_key() -> None:
 
 
 def test_the_log_leaves_room_for_snapshots_on_a_small_volume() -> None:
-    assert config_of({})["snapshotLogBytes"] == 64 * 2**20
-    assert config_of({"storage": {"size": "40Mi"}})["snapshotLogBytes"] == 10 * 2**20
+    assert config_of({})["snapshotLogBytes"] == 32 * 2**20
+    assert config_of({"storage": {"size": "40Mi"}})["snapshotLogBytes"] == 5 * 2**20
+    assert config_of({"storage": {"size": "10Gi"}})["snapshotLogBytes"] == 64 * 2**20
     assert config_of({"snapshot": {"logSize": "3Mi"}})["snapshotLogBytes"] == 3 * 2**20
 
 

@@ -109,6 +109,14 @@ def test_a_log_that_no_snapshot_cuts_makes_writes_busy(
     assert 18 <= sum(answer.told == ["+OK"] for answer in answers) <= 22
 
 
+@pytest.mark.parametrize("volume_mib", [8, 256])
+def test_the_bound_of_the_log_comes_before_half_of_the_volume_is_taken(
+    make_trio: Callable[..., Trio], volume_mib: int
+) -> None:
+    trio = make_trio(snapshot_log_bytes=volume_mib * 2**20 // 8)
+    assert trio.lead()._max_log_bytes <= volume_mib * 2**20 // 2
+
+
 def test_requests_and_reads_beyond_their_bounds_are_busy(
     make_trio: Callable[..., Trio], monkeypatch: pytest.MonkeyPatch
 ) -> None:

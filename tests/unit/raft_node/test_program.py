@@ -8,6 +8,11 @@ from typing import Any
 
 import pytest
 
+from faultlab.raft.configuration import Configuration
+from faultlab.raft.messages import Entry, HardState
+from faultlab.raft.storage.store import open_storage
+from faultlab.runtime.files import RealFiles
+
 PROGRAM = "from faultlab.node import main; main()"
 
 
@@ -36,6 +41,7 @@ def test_help_says_how_to_start_a_member() -> None:
     [
         ({}, None, "POD_NAME"),
         ({}, "demo-7", "not among the members"),
+        ({"dataDir": ""}, "demo-0", "dataDir"),
         ({"cluster": None}, "demo-0", "cluster"),
         ({"electionTimeout": 5}, "demo-0", "electionTimeout"),
         ({"electionTimeoutMs": "fast"}, "demo-0", "electionTimeoutMs"),
@@ -84,6 +90,19 @@ def test_a_damaged_log_is_refused_with_exit_65_and_one_line(tmp_path: Path) -> N
     ended = run("raft", "--config", write_config(tmp_path), "--member", "demo-0")
     assert ended.returncode == 65
     assert f"{log} is damaged at byte 0" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_log_without_what_was_committed_is_refused_with_exit_65_and_one_line(tmp_path: Path) -> None:
+    bootstrap = Configuration(("demo-0",), (), (), {"demo-0": ("127.0.0.1", 1, 2, 3)})
+    storage, _ = open_storage(RealFiles(), tmp_path / "data", "demo", "demo-0", bootstrap)
+    storage.add_entries([Entry(1, 5, b"")])
+    storage.add_hard_state(HardState(5, None, 9))
+    storage.close()
+    ended = run("raft", "--config", write_config(tmp_path), "--member", "demo-0")
+    assert ended.returncode == 65
+    assert "log ends at 1" in ended.stderr
+    assert "replace" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -24,7 +24,9 @@ class MalformedMessage(RaftError):
 
 
 class BadState(RaftError):
-    """What this member has contradicts itself, or its leader contradicts what is committed: it must end."""
+    """What this member has contradicts itself, or its leader contradicts what is committed: it must end.
+
+    At a start its data is as good as lost (EXIT_DATA)."""
 
 
 class UnsuitableTarget(RaftError):

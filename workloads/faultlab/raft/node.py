@@ -42,7 +42,7 @@ MAX_WAITING_MESSAGES = 16_384
 """Of those that go once the disk has synced; beyond it further ones are dropped."""
 _LOG_TO_SNAPSHOT = 4
 """The log may become so many times as long as it is when a snapshot is due; then writes are refused."""
-_MIN_LOG_BYTES = 256 * 1024 * 1024
+_MIN_LOG_BYTES = 4 * 1024 * 1024
 _MAX_READYS_PER_TURN = 32
 _TICKS_PER_EXPIRY = 10
 _LITTLE_UNDER_WAY = 2

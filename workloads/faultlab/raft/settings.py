@@ -1,5 +1,7 @@
 """From a member's configuration file to the settings of its parts."""
 
+import logging
+
 from faultlab.contract.member import PeerAddress, RaftConfig
 from faultlab.runtime.errors import ConfigError
 
@@ -8,6 +10,8 @@ from .configuration import NodeId
 from .membership import MAX_MEMBERS, check_addresses
 from .rules import RULES, rule_named
 from .storage.log_writer import StorageSettings
+
+log = logging.getLogger("faultlab.raft")
 
 TICKS_PER_HEARTBEAT = 5
 
@@ -28,6 +32,12 @@ def check_config(config: RaftConfig, member: str) -> PeerAddress:
         raise ConfigError(
             f"member {member!r} is not among the members ({', '.join(names)}) of the configuration"
         )
+    if not config.data_dir:
+        raise ConfigError('dataDir is ""; name the directory that holds this member\'s log, such as /data')
+    strangers = sorted(config.priorities.keys() - set(names))
+    if strangers:
+        # No reason to refuse: it may be a member that is still to come, or that has gone.
+        log.warning("priorities: no member is called %s (members: %s)", strangers, ", ".join(names))
     for peer in config.members:
         if "#" in peer.name or "/" in peer.name or not peer.name:
             raise ConfigError(f"members: {peer.name!r} is no name; one has neither '#' nor '/'")

@@ -6,13 +6,11 @@ arrive, as the lab's agents do it. Only Raft's own messages are repeated and out
 either end: they must bear it, while requests and answers ride on connections that cannot do that.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 
 from .loop import Loop
 from .options import NetworkOptions
-
-Deliver = Callable[[str, str, int, bytes], None]
 
 
 class Channel:

@@ -9,7 +9,7 @@ within a bound of virtual time. Everything a run does follows from its seed, opt
 """
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -219,8 +219,3 @@ class Run:
         result = check(self._crowd.history, "kv", time_limit_s=60)
         if result.result == "invalid":
             self._observer.violated("", f"linearizability: {result.message}")
-
-
-def run_seeds(seeds: Iterable[int], break_rule: Rule | None = None) -> list[Outcome]:
-    """Several seeds, one after another, in this process."""
-    return [run_seed(seed, break_rule) for seed in seeds]

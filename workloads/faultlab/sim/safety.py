@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable
 
 from faultlab.raft.configuration import Configuration
 from faultlab.raft.messages import Entry, HardState, SnapshotMeta
-from faultlab.raft.quorum import majority
 from faultlab.raft.storage.store import Recovered
 
 Report = Callable[[str, str], None]
@@ -264,7 +263,8 @@ class Safety:
     def _is_durable(self, index: int, log: ShadowLog, configuration: Configuration) -> bool:
         holders = self._holders(index, log)
         halves = [configuration.voters, configuration.outgoing]
-        return all(sum(voter in holders for voter in half) >= majority(len(half)) for half in halves if half)
+        # Not by raft/quorum.py, which is under test: with one wrong majority for both nobody would notice.
+        return all(sum(voter in holders for voter in half) > len(half) // 2 for half in halves if half)
 
 
 def _what(term: int | None) -> str:
