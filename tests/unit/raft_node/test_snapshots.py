@@ -153,7 +153,7 @@ def test_a_snapshot_goes_on_where_its_link_broke(
             assert client.ask("SET", f"k{n}", "v" * 1_000_000) == b"OK"
 
         def compacted() -> bool:
-            # A slow disk's snapshots cover more at a time: what came after the last is not enough for another.
+            # A slow disk's snapshots cover more at a time, and the rest is not enough for another.
             assert client.ask("SET", "more", "v" * 100_000) == b"OK"
             return bool(cluster.status(0)["firstIndex"] > 8)
 
