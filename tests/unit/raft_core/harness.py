@@ -112,7 +112,10 @@ class Host:
         if ready.hard_state is not None:
             self.disk_hard = ready.hard_state
         for message in ready.after_persist:
-            self.cluster.send(message)
+            if message.to == message.sender:
+                self.raft.step(message)
+            else:
+                self.cluster.send(message)
         if ready.entries:
             self.raft.persisted(ready.entries[-1].index, ready.entries[-1].term)
         self.work()

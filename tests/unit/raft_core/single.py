@@ -2,6 +2,8 @@
 
 import random
 
+import msgspec
+
 from faultlab.raft.config import CoreConfig
 from faultlab.raft.configuration import Configuration
 from faultlab.raft.core import Raft
@@ -75,7 +77,21 @@ def sync(raft: Raft) -> Ready:
     ready = raft.ready()
     if ready.entries:
         raft.persisted(ready.entries[-1].index, ready.entries[-1].term)
-    return ready
+    own = [message for message in ready.after_persist if message.to == message.sender]
+    for message in own:
+        raft.step(message)
+    return _joined(ready, sync(raft)) if own else ready
+
+
+def _joined(first: Ready, then: Ready) -> Ready:
+    """Two Readys as one, but for what was addressed to the member itself."""
+    return msgspec.structs.replace(
+        then,
+        hard_state=then.hard_state or first.hard_state,
+        events=[*first.events, *then.events],
+        messages=[*first.messages, *then.messages],
+        must_sync=first.must_sync or then.must_sync,
+    )
 
 
 def sent(ready: Ready) -> list[object]:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from faultlab.raft.messages import Append, Heartbeat, HeartbeatResponse, VoteRequest, VoteResponse
+from faultlab.raft.messages import (
+    Append,
+    HardState,
+    Heartbeat,
+    HeartbeatResponse,
+    VoteRequest,
+    VoteResponse,
+)
 
 from .harness import Cluster
 from .single import (
@@ -238,3 +245,19 @@ def test_5_4_1_elect_stale_grants_a_vote_to_a_log_that_lacks_entries(pre_vote: b
         (answer,) = sent(raft.ready())
         assert isinstance(answer, VoteResponse)
         assert answer.granted is granted
+
+
+def test_a_sole_voter_leads_only_once_its_own_vote_is_on_disk() -> None:
+    # Else a crash takes the vote back, and its next life leads the same term with other entries, some of
+    # which a learner may have got from the first.
+    raft = make(voters=("a",))
+    for _ in range(2 * ELECTION_TICKS):
+        raft.tick()
+    asking = raft.ready()
+
+    assert raft.role == "candidate"
+    assert not asking.entries
+    assert asking.hard_state == HardState(1, "a", 0)
+    (own,) = asking.after_persist
+    raft.step(own)
+    assert raft.role == "leader"

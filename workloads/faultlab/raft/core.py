@@ -96,7 +96,7 @@ class Raft:
         BadState, after which the member must end, where a leader contradicts what is committed here.
         """
         state = self._state
-        if message.to != state.id or message.sender == state.id:
+        if message.to != state.id or (message.sender == state.id and type(message) is not VoteResponse):
             raise MalformedMessage(
                 f"a message from {message.sender!r} to {message.to!r} reached {state.id!r}"
             )

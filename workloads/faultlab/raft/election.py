@@ -116,7 +116,14 @@ class Election:
                 outbox.append(
                     VoteRequest(state.id, peer, term, log.last_index, log.last_term, pre_vote, transfer)
                 )
-        return state.quorum.outcome(self._votes) == "won"
+        won = state.quorum.outcome(self._votes) == "won"
+        if won and not pre_vote:
+            # A sole voter has nobody to wait for but its own disk: a vote that a crash took back would let
+            # its next life lead the same term with other entries. Its own answer comes once it is synced.
+            self._votes = {}
+            state.after_persist.append(VoteResponse(state.id, state.id, term, True, False))
+            return False
+        return won
 
     def count(self, response: VoteResponse) -> Literal["won", "lost", "open"]:
         """Takes an answer to this member's campaign; one to an earlier campaign changes nothing."""

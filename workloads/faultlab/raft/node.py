@@ -359,7 +359,9 @@ class RaftNode:
         """Entries one message a frame, behind other bulk; all else together, ahead of it."""
         urgent: dict[NodeId, list[Message]] = {}
         for message in messages:
-            if type(message) is Append and message.entries:
+            if message.to == message.sender:
+                self.core.step(message)  # a sole voter's own vote, which is on disk now
+            elif type(message) is Append and message.entries:
                 link = self._links.get(message.to)
                 if link is not None:
                     link.send_bulk(RAFT_CHANNEL, encode([message]))

@@ -91,7 +91,7 @@ class Ready(msgspec.Struct, kw_only=True, gc=False):
     - `after_persist` goes only when `received` (written), `snapshot`, `entries` and `hard_state` of this
       Ready and all before it are synced (fdatasync); a Ready without any of them waits only for those before
       it. Then, if anything was synced, call `Raft.persisted` with the last entry of the last Ready synced
-      that had any.
+      that had any. What is addressed to this member itself (a sole voter's own vote) goes to `Raft.step`.
     - `committed` may be applied at once: a majority has them. This member itself may not have synced
       them yet; a host that applies them after syncing the same Ready applies only what it has.
     """

@@ -297,6 +297,8 @@ def _shrink(process: Process, others: int) -> None:
     """Proposes the leader and so many other voters, whatever is under way."""
     core = process.node.core
     now = core.configuration
+    if process.id not in now.voters:
+        return  # it is on its way out itself
     voters = (process.id, *[voter for voter in now.voters if voter != process.id][:others])
     addresses = {voter: now.addresses[voter] for voter in voters}
     try:

@@ -119,12 +119,19 @@ class Transport:
             or link.channel.cuts
             # Only Raft's messages survive the connection that they were sent on.
             or (channel != RAFT_CHANNEL and (receiver.life != life or sender.ended))
-            or not (sender in receiver.met or self._introduced(sender, receiver))
+            or not (self._still_connected(sender, receiver) or self._introduced(sender, receiver))
         ):
             self._drop(link, number, channel)
             return
         self._recorder.frame("received", sender.machine.name, link.machine.name, number, channel, b"")
         receiver.enter(receiver.node.received, sender.id, channel, payload)
+
+    def _still_connected(self, sender: "Process", receiver: "Process") -> bool:
+        """Who is connected can be answered, also once it is in no configuration that the receiver knows."""
+        if sender not in receiver.met:
+            return False
+        receiver.peers.heard_from(sender.id)
+        return True
 
     def _introduced(self, sender: "Process", receiver: "Process") -> bool:
         """The handshake: an id's data under another uuid than before is refused."""
