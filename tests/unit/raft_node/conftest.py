@@ -200,6 +200,9 @@ class Cluster:
 
         wait_for(f"voters {list(indexes)}", reached, deadline_s)
         self.size = max(indexes) + 1
+        # Who is new may vote before its admin port, which opens last, is open.
+        running = [index for index in indexes if index in self.processes]
+        wait_for("every status", lambda: all(self.status(index) for index in running), deadline_s)
 
     def status(self, index: int) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.admin(index, "/status"))
