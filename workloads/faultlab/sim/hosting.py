@@ -1,22 +1,24 @@
-"""Puts a member together on a simulated machine, as raft/assembly.py does it in a process.
+"""A member on a simulated machine: raft/assembly.py puts it together, as in a process.
 
-The parts are the same; what differs is what they are given: the machine's disk and clocks, chance from the
-seed, small segments, chunks and batches so that a short run fills many, and windows to see through.
+What differs is what it is given: the machine's disk and clocks, chance from the seed, small segments,
+chunks and batches so that a short run fills many, and windows to see through.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from faultlab.contract.member import RaftConfig
+from faultlab.raft.assembly import assemble
 from faultlab.raft.config import CoreConfig
-from faultlab.raft.configuration import Configuration
 from faultlab.raft.host import Host
-from faultlab.raft.kv import KeyValueStore
+from faultlab.raft.identity import Identity
 from faultlab.raft.node import RaftNode
+from faultlab.raft.settings import core_config
 from faultlab.raft.storage.log_writer import StorageSettings
-from faultlab.raft.storage.store import Storage, open_storage
+from faultlab.raft.storage.store import Storage
 
 from .machine import Process
 from .observer import Seen
@@ -24,40 +26,30 @@ from .options import Options
 from .watching import STATE_STRIDE, SimWatch, WatchedRaft, WatchedStorage
 
 if TYPE_CHECKING:
-    from faultlab.raft.rules import Rule
-
     from .world import SimWorld
 
 
-def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Configuration | None) -> Seen:
+def host(world: SimWorld, process: Process, config: RaftConfig, identity: Identity) -> Seen:
     """Starts the member in a process; raises StorageError or OSError when its disk does not let it."""
-    machine, options, rule = process.machine, world.options, world.break_rule
+    machine, options = process.machine, world.options
     rng = world.streams.stream(f"member/{machine.name}/{process.life}")
-    storage, recovered = open_storage(
+    core, store, storage, recovered = assemble(
+        config,
+        identity,
         machine.files,
-        Path(config.data_dir),
-        config.cluster,
-        process.id,
-        bootstrap,
-        rule,
-        StorageSettings(options.disk.segment_bytes, 0),
-        lambda: f"{rng.getrandbits(128):032x}",
+        rng,
+        machine.clock,
+        core_settings=core_settings(config, options, process.id),
+        log_settings=StorageSettings(options.disk.segment_bytes, 0),
+        make_core=WatchedRaft,
+        make_uuid=lambda: f"{rng.getrandbits(128):032x}",
     )
-    store = KeyValueStore(rule, own_clock_ms=machine.clock.wall_ms)
+    assert isinstance(core, WatchedRaft)
     if recovered.snapshot.index:
-        store.restore(storage.read_snapshot(recovered.snapshot))
         world.marks.reach("restarted from a snapshot")
     if recovered.truncated_bytes:
         world.marks.reach("restarted with a torn tail")
     log = world.safety.started(process.id, recovered)
-    core = WatchedRaft(
-        core_config(options, process.id, rule),
-        recovered.hard_state,
-        recovered.snapshot,
-        recovered.entries,
-        rng,
-        machine.clock.monotonic_ns,
-    )
     seen = Seen(process, log, core.configuration)
     core.observer, core.seen = world.observer, seen
     watch = SimWatch(machine.name, machine.clock, options.tick_ns / 1e9, f"{machine.name}/{process.life}")
@@ -80,24 +72,16 @@ def host(world: SimWorld, process: Process, config: RaftConfig, bootstrap: Confi
     return seen
 
 
-def core_config(options: Options, member_id: str, rule: Rule | None) -> CoreConfig:
-    """The core's settings, from the run's options."""
-    return CoreConfig(
-        id=member_id,
+def core_settings(config: RaftConfig, options: Options, member_id: str) -> CoreConfig:
+    """As a process has them, but for the length of a tick and for sizes that a short run comes up to."""
+    return msgspec.structs.replace(
+        core_config(config, member_id),
         election_ticks=options.election_ticks,
         heartbeat_ticks=options.heartbeat_ticks,
-        pre_vote=options.pre_vote,
-        check_quorum=options.check_quorum,
-        votes_unconfigured=False,
-        lease=options.reads == "lease",
         tick_ns=options.tick_ns,
-        max_clock_drift_percent=options.max_clock_drift_percent,
-        priorities=options.priorities,
         max_inflight_messages=options.max_inflight_messages,
         max_inflight_bytes=options.max_inflight_messages * options.max_entries_bytes_per_message,
         snapshot_chunk_bytes=options.snapshot_chunk_bytes,
         max_entries_bytes_per_message=options.max_entries_bytes_per_message,
-        max_uncommitted_bytes=options.max_uncommitted_bytes,
         max_committed_per_ready=options.max_committed_per_ready,
-        break_rule=rule,
     )

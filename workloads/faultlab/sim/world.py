@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faultlab.contract.member import PeerAddress, RaftConfig
 from faultlab.raft.errors import RaftError
-from faultlab.raft.identity import IdentityRefused, choose_identity, first_configuration
+from faultlab.raft.identity import IdentityRefused, choose_identity
 from faultlab.raft.rules import Rule
 from faultlab.raft.storage.errors import StorageError
 from faultlab.runtime.resp.handler import Kind, Slot
@@ -83,7 +83,7 @@ class SimWorld:
             return False
         process = Process(machine, identity.id, self.options.turn_ns)
         try:
-            seen = host(self, process, config, first_configuration(config, identity))
+            seen = host(self, process, config, identity)
         except StorageError as error:
             machine.files.release_locks()
             if not isinstance(error.__cause__, OSError):

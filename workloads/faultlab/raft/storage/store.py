@@ -166,7 +166,8 @@ class Storage:
             self._files.remove(path)
 
 
-def _random_uuid() -> str:
+def random_uuid() -> str:
+    """Tells one data directory from all others."""
     return uuid.uuid4().hex
 
 
@@ -178,7 +179,7 @@ def open_storage(
     bootstrap: Configuration | None = None,
     break_rule: Rule | None = None,
     settings: StorageSettings | None = None,
-    make_uuid: Callable[[], str] = _random_uuid,
+    make_uuid: Callable[[], str] = random_uuid,
 ) -> tuple[Storage, Recovered]:
     """Takes the data directory, makes the id's own in it if it is new, and reads back what is there.
 
