@@ -59,7 +59,8 @@ class EmbeddedLab(Lab):
         finally:
             if second is not None:
                 os.kill(second, signal.SIGCONT)
-            eventually("it is back", lambda: self._another("faultlab-operator", first), 60)
+            # A fifth death within ten minutes, by other tests too, waits for longer than a minute.
+            eventually("it is back", lambda: self._another("faultlab-operator", first), 200)
 
     def kill_agent(self, pod: str, namespace: str) -> None:
         del pod, namespace  # There is one node.

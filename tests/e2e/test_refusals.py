@@ -84,11 +84,13 @@ def test_a_partition_that_does_not_fit_the_cluster_is_refused_within_a_second(
     assert "demo-7" in message
 
 
-def test_replicas_cannot_be_changed_yet_and_the_refusal_says_what_to_do(
+def test_storage_cannot_be_changed_and_the_refusal_says_what_to_do(
     world_lab: Lab, namespace: str, tmp_path: Path
 ) -> None:
-    assert _apply(world_lab, namespace, tmp_path, _manifest("RaftCluster", "fixed", {"replicas": 3}))[0] == 0
-    code, message = _apply(world_lab, namespace, tmp_path, _manifest("RaftCluster", "fixed", {"replicas": 5}))
+    spec = {"replicas": 1}
+    assert _apply(world_lab, namespace, tmp_path, _manifest("RaftCluster", "fixed", spec))[0] == 0
+    larger = {"replicas": 1, "storage": {"size": "1Gi"}}
+    code, message = _apply(world_lab, namespace, tmp_path, _manifest("RaftCluster", "fixed", larger))
     assert code != 0
     assert "delete" in message
 

@@ -30,7 +30,7 @@ from lab import Lab, eventually
 
 from faultlab_cli.kube import pod_proxy
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 SETTLES_WITHIN_S = 90
 """Some seconds where the machine has nothing else to do."""
 ACKNOWLEDGED = 1000

@@ -27,6 +27,10 @@ _EXEC_OUTPUT_BYTES = 10_240
 log = logging.getLogger(__name__)
 
 
+LOG_ENDS_WITHIN_S = 1.0
+"""After the process; whoever still holds its output then is not waited for."""
+
+
 class PodSurroundings(Protocol):
     """What a container needs of its pod."""
 
@@ -201,13 +205,21 @@ class ContainerRunner:
         if not launch.own_pids:
             process.kill_group()
         shutil.rmtree(self._state_directory(), ignore_errors=True)
-        self._ended(code, started_at, "Completed" if code == 0 else "Error", self._last_words(code))
+        last_words = await self._last_words(code)
+        self._ended(code, started_at, "Completed" if code == 0 else "Error", last_words)
         return code
 
-    def _last_words(self, code: int) -> str:
+    async def _last_words(self, code: int) -> str:
         """A termination message is taken from the log alone; the container's file for it is not read."""
         wanted = self._container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
-        return logs.last_words(self.log.path) if code and wanted and self.log is not None else ""
+        if not code or not wanted or self.log is None:
+            return ""
+        # The end of a process may be known before its last output has been read.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOG_ENDS_WITHIN_S):
+                while not self.log.closed:
+                    await self.log.wait_for_more()
+        return logs.last_words(self.log.path)
 
     def _start_failed(self, message: str) -> int:
         self._warn("Failed", f"Error: failed to start container {self.state.name!r}: {message}")

@@ -55,7 +55,7 @@ CHANGES = talk(
     merge_patch("raftclusters/a", {"spec": {"replicas": 4}}),
     merge_patch("raftclusters/a", {"spec": {"electionTimeout": "1s"}}),
     merge_patch("raftclusters/a", {"spec": {"electionTimeout": "1s", "heartbeatInterval": "1s"}}),
-    apply("raftclusters/a", _cluster(replicas=5), force=True),
+    apply("raftclusters/a", _cluster(replicas=5, storage={"size": "1Gi"}), force=True),
     merge_patch("raftclusters/a", {"metadata": {"labels": {"a": "b"}}}),
     merge_patch("raftclusters/a/status", {"status": {"term": "three"}}),
     merge_patch("raftclusters/a/status", {"status": {"term": 3, "leader": "a-0"}}),
